@@ -1,0 +1,144 @@
+import type { Scalar } from "../../ir/scalar.ts";
+import type { Pattern } from "../../ir/patterns.ts";
+import type { BlockCount, Origin, WeightExpr } from "../../ir/program.ts";
+import type { Precision, StorageType, TensorType } from "../../ir/types.ts";
+
+/**
+ * What lowering hands to the kernel families: one fused computation each, as pure data without buffers, names or places
+ * in the source, so that equal computations are equal data and are emitted once. Addresses are integer scalar
+ * expressions (address maps): all views, windows, pads and repeats of the graph have already become arithmetic here.
+ */
+export type FusedKernel = GemmKernel | AttentionKernel | MapKernel | RowKernel;
+
+/** An array in device memory as a kernel sees it. */
+export type Operand = {
+  readonly storage: StorageType;
+  /** Elements from one example to the next; 0 where all examples share it. The offset of an example is 64-bit. */
+  readonly exampleStride: number;
+  /** Elements of one example; every offset within an example lies below. */
+  readonly exampleSize: number;
+};
+
+/**
+ * Where an element lies: `offset` counts elements within an example of operand number `operand`, in the kernel's index
+ * variables. Where `valid` is 0 a read gives `fill` and a write is dropped (offset may then be out of range: never formed).
+ */
+export type Access = {
+  readonly operand: number;
+  readonly offset: Scalar;
+  readonly valid: Scalar;
+  readonly fill: number;
+};
+
+/** Row and channel space of a result: `r` counts rows of an example (0 <= r < rows), `n` channels. */
+export type RowSpace = { readonly rows: number; readonly batched: boolean };
+
+/**
+ * y[r, n] = epilogue(sum over k of prologue(a[r, k]) * weight[n, k]).
+ * k = tap * channels + c: a convolution reads channel c of the token at its tap; a linear layer has one tap.
+ */
+export type GemmKernel = {
+  readonly kind: "gemm";
+  readonly precision: Precision;
+  readonly operands: readonly Operand[];
+  readonly space: RowSpace;
+  /** Columns of the result. */
+  readonly columns: number;
+  readonly taps: number;
+  readonly channels: number;
+  /** A in variables `r`, `tap`, `c`. `mean`: rows that average `count` elements, `step` elements apart (where `count`, of variable r, is above 1). */
+  readonly a: Access & { readonly mean: { readonly count: Scalar; readonly maxCount: number; readonly step: number } | null };
+  /** Applied to each loaded element (argument 0) before the product; identity is argument 0 itself. Variables `r`, `tap`, `c`. Not applied to fills. */
+  readonly prologue: Scalar;
+  /** Each row of A is normalised over its channels (taps = 1): (a - mean) / sqrt(variance + eps). Affine parameters are folded into the weight. */
+  readonly norm: { readonly eps: number } | null;
+  /** argument 0 is the sum; argument i the element of elements[i - 1], read in variables `r`, `n`. */
+  readonly epilogue: { readonly body: Scalar; readonly elements: readonly Access[] };
+  /** Where y goes, in variables `r`, `n`. Usually one; each result is stored to all. */
+  readonly stores: readonly Access[];
+};
+
+/**
+ * normalize(score(scale * q kT)) v by pattern. Tokens are named by coordinates: accesses are in variables `AXIS` for each
+ * axis of the token's type (and `prefix`, the index of a prefix token), `head` and `c` (channel within the head).
+ */
+export type AttentionKernel = {
+  readonly kind: "attention";
+  readonly precision: Precision;
+  readonly operands: readonly Operand[];
+  readonly batched: boolean;
+  readonly heads: number;
+  readonly headDim: number;
+  readonly valueDim: number;
+  readonly scale: number;
+  readonly pattern: Pattern;
+  readonly score: Scalar;
+  readonly normalize: "softmax" | "count" | "none";
+  /** Logical grids of queries and keys: axes, extents, prefixes. */
+  readonly query: TensorType;
+  readonly key: TensorType;
+  readonly q: TokenAccess;
+  readonly k: TokenAccess;
+  readonly v: TokenAccess;
+  readonly out: TokenAccess;
+  /** Tables of `score` (load number i): element access in variables `i0`, `i1`, … (one per index). */
+  readonly tables: readonly Access[];
+};
+/** `prefix` is null where the type has no prefix tokens. Offsets are contiguous in `c`, and `head` advances by the head's width. */
+export type TokenAccess = { readonly grid: Access; readonly prefix: Access | null };
+
+/** y[r, n] = body, or the fold of body over `i` in [0, over): everything that is neither a product nor attention. */
+export type MapKernel = {
+  readonly kind: "map";
+  readonly precision: Precision;
+  readonly operands: readonly Operand[];
+  readonly space: RowSpace;
+  readonly columns: number;
+  /** argument i is the element of elements[i], read in variables `r`, `n`, `i`. */
+  readonly body: Scalar;
+  readonly elements: readonly Access[];
+  readonly fold: { readonly kind: "sum" | "mean" | "max"; readonly over: number; /** mean divides by this many; variables r, n */ readonly count: Scalar } | null;
+  readonly stores: readonly Access[];
+};
+
+/** y[r, n] = epilogue of a row's normalisation or softmax over its `columns` elements, in float32. */
+export type RowKernel = {
+  readonly kind: "row";
+  readonly precision: Precision;
+  readonly operands: readonly Operand[];
+  readonly space: RowSpace;
+  readonly columns: number;
+  readonly x: Access;
+  readonly statistic: { readonly kind: "normalize"; readonly eps: number } | { readonly kind: "softmax" };
+  readonly epilogue: { readonly body: Scalar; readonly elements: readonly Access[] };
+  readonly stores: readonly Access[];
+};
+
+/** What a family makes of a fused kernel. */
+export type EmittedKernel = {
+  /** The whole `.cu` text. */
+  readonly source: string;
+  readonly threads: number;
+  /** Dynamic shared memory, bytes. */
+  readonly sharedBytes: number;
+  readonly grid: readonly [BlockCount, BlockCount, BlockCount];
+  /** In the order of the kernel's parameters. */
+  readonly parameters: readonly KernelParameter[];
+  /** Tiles and the reasons for them, for people. */
+  readonly notes: readonly string[];
+};
+export type KernelParameter =
+  | { readonly kind: "operand"; readonly operand: number }
+  /** Made of the fused kernel's weight, which `value` reads as the parameter `$weight`, shaped [columns, taps * channels]. */
+  | { readonly kind: "weight"; readonly name: string; readonly storage: StorageType; readonly value: WeightExpr }
+  | { readonly kind: "batch" };
+
+/** What the header comment of a generated kernel says. */
+export type KernelHeader = {
+  /** The entry point: a C identifier. */
+  readonly name: string;
+  readonly origin: Origin;
+  /** Shapes of the operands in the author's terms, one line each. */
+  readonly shapes: readonly string[];
+};
+export type KernelFamily<K extends FusedKernel> = (kernel: K, header: KernelHeader) => EmittedKernel;

@@ -1,0 +1,119 @@
+import type { Layout } from "./layout.ts";
+import type { AxisNumbers, Pattern } from "./patterns.ts";
+import type { Scalar } from "./scalar.ts";
+import type { TensorType } from "./types.ts";
+
+/**
+ * What a model computes: values in order of definition, each made by one op from earlier ones.
+ *
+ * Meaning: real numbers without rounding (the evaluator computes in float64). Inputs of a pointwise op that lack the
+ * batch, an axis or a prefix repetition of the result are repeated along it; one channel is repeated over all.
+ * A query that sees no key gives zeros. A score of -Infinity is a key that is not seen.
+ */
+export type Graph = {
+  readonly name: string;
+  readonly nodes: readonly Node[];
+  readonly outputs: readonly Output[];
+  /** Values that are wanted as they stand, by the published name (verification, inspection). */
+  readonly kept: readonly Output[];
+  /** Parameters of the checkpoint that the model knows and does not read. */
+  readonly unused: readonly string[];
+};
+export type Output = { readonly name: string; readonly value: ValueId; readonly layout: Layout };
+
+declare const valueId: unique symbol;
+/** Only the builder makes them; printed as `%3`. */
+export type ValueId = number & { readonly [valueId]: true };
+
+/** Every op: what it reads and what it is told at compile time. Adding an op starts here. */
+export type Ops = {
+  input: { inputs: readonly []; attrs: { readonly name: string; readonly layout: Layout } };
+  /** A checkpoint's tensor; `layout` says how its dimensions (`shape`) become axes and channels. */
+  parameter: { inputs: readonly []; attrs: { readonly name: string; readonly shape: readonly number[]; readonly layout: Layout } };
+  constant: { inputs: readonly []; attrs: { readonly values: readonly number[] } };
+
+  /** y[n] = sum over channels of x[c] * weight[n, c]; the weight has the one axis `out`. */
+  linear: { inputs: readonly [x: ValueId, weight: ValueId]; attrs: Record<never, never> };
+  /** Cross-correlation over the axes of `window`; the weight has the axes `out` and the window's, channels / groups channels. */
+  conv: { inputs: readonly [x: ValueId, weight: ValueId]; attrs: { readonly window: readonly WindowAxis[]; readonly groups: number } };
+  /** Each output element from the inputs' elements at the same position (`argument`); may read coordinates (`x.t`, `channel`). */
+  pointwise: { inputs: readonly ValueId[]; attrs: { readonly body: Scalar } };
+  /** (x - mean) / sqrt(variance + eps) over each of `groups` runs of channels, and over the axes named. */
+  normalize: { inputs: readonly [x: ValueId]; attrs: { readonly eps: number; readonly groups: number; readonly axes: readonly string[] } };
+  softmax: { inputs: readonly [x: ValueId]; attrs: { readonly over: "channels" | readonly string[] } };
+  /** Drops the axes named, of the grid and of the prefix's repetitions. */
+  reduce: { inputs: readonly [x: ValueId]; attrs: { readonly kind: "mean" | "sum" | "max"; readonly axes: readonly string[] } };
+  pool: { inputs: readonly [x: ValueId]; attrs: { readonly kind: "mean" | "max"; readonly window: readonly WindowAxis[]; readonly countPadding: boolean } };
+  /** normalize(score(scale * q kT)) v over the keys that `pattern` names; tables are what `score` loads from. */
+  attend: { inputs: readonly [q: ValueId, k: ValueId, v: ValueId, ...tables: ValueId[]]; attrs: AttendAttrs };
+
+  // Views: another way to name the same elements. None of them is a kernel of its own.
+  /** The grid tokens alone. */
+  grid: { inputs: readonly [x: ValueId]; attrs: Record<never, never> };
+  /** The prefix tokens as a grid: the axes they repeat over, then the axis `prefix`. */
+  prefix: { inputs: readonly [x: ValueId]; attrs: Record<never, never> };
+  /** Puts tokens (a grid with the axis `prefix`, and the axes it repeats over) in front of a grid that has none. */
+  withPrefix: { inputs: readonly [x: ValueId, prefix: ValueId]; attrs: Record<never, never> };
+  repeatPrefix: { inputs: readonly [x: ValueId]; attrs: { readonly over: readonly string[] } };
+  /** The mean of a repeated prefix over these axes. */
+  meanPrefix: { inputs: readonly [x: ValueId]; attrs: { readonly over: readonly string[] } };
+  /** Of each of `groups` equal runs of channels, `width` channels from `start`. */
+  channels: { inputs: readonly [x: ValueId]; attrs: { readonly groups: number; readonly start: number; readonly width: number } };
+  /** Side by side in the channels, or end to end along an axis. */
+  concat: { inputs: readonly ValueId[]; attrs: { readonly over: "channels" | { readonly axis: string } } };
+  /** Positions of a block of tokens side by side in the channels, the last axis of `size` fastest; short blocks are filled with zeros. */
+  merge: { inputs: readonly [x: ValueId]; attrs: { readonly size: readonly AxisSize[] } };
+  /** The inverse of merge: channels (…size, rest) become positions. */
+  unmerge: { inputs: readonly [x: ValueId]; attrs: { readonly size: readonly AxisSize[] } };
+  /** Zero tokens around the grid; negative widths cut. */
+  pad: { inputs: readonly [x: ValueId]; attrs: { readonly before: AxisNumbers; readonly after: AxisNumbers } };
+  /** Channels (…sizes, rest) become axes, behind those there are. */
+  unpack: { inputs: readonly [x: ValueId]; attrs: { readonly sizes: readonly AxisSize[] } };
+  /** Axes become channels in front of those there are. */
+  pack: { inputs: readonly [x: ValueId]; attrs: { readonly axes: readonly string[] } };
+  rename: { inputs: readonly [x: ValueId]; attrs: { readonly axes: { readonly [from: string]: string } } };
+  /** The same value at every position of new axes. */
+  expand: { inputs: readonly [x: ValueId]; attrs: { readonly sizes: readonly AxisSize[] } };
+  /** Every `step`-th position of an axis from `start`, `size` of them. */
+  slice: { inputs: readonly [x: ValueId]; attrs: { readonly axis: string; readonly start: number; readonly step: number; readonly size: number } };
+  /** Another extent of some axes; the source position of output i is floor(i * in / out) for nearest. */
+  resize: { inputs: readonly [x: ValueId]; attrs: { readonly to: readonly AxisSize[]; readonly mode: "nearest" | "bilinear" | "bicubic"; readonly alignCorners: boolean } };
+};
+export type Op = keyof Ops;
+
+export type AxisSize = { readonly axis: string; readonly size: number };
+/** One axis of a convolution's or pooling's window; `before` and `after` are zero (or, pooling the maximum, minus infinity) padding. */
+export type WindowAxis = {
+  readonly axis: string;
+  readonly size: number;
+  readonly stride: number;
+  readonly dilation: number;
+  readonly before: number;
+  readonly after: number;
+};
+
+export type AttendAttrs = {
+  /** q and k have heads * headDim channels, v and the result heads * valueDim, head by head. */
+  readonly heads: number;
+  readonly scale: number;
+  readonly pattern: Pattern;
+  /** Of variables `s` (the scaled product), `head`, `q.AXIS`, `k.AXIS`, `q.isPrefix`, `k.isPrefix` and loads from tables; `s` alone when authors give none. */
+  readonly score: Scalar;
+  /** Softmax over the keys, or the sum divided by the number of keys seen, or as it is. */
+  readonly normalize: "softmax" | "count" | "none";
+};
+
+/** Where in the author's source a value was made. Lines and columns count from 1. */
+export type Span = { readonly file: string; readonly line: number; readonly column: number };
+
+export type NodeOf<K extends Op> = {
+  readonly id: ValueId;
+  readonly op: K;
+  readonly inputs: Ops[K]["inputs"];
+  readonly attrs: Ops[K]["attrs"];
+  readonly type: TensorType;
+  readonly span: Span;
+  /** The module that made it, as a path of field names: `model.blocks.0.attn`. */
+  readonly path: string;
+};
+export type Node = { [K in Op]: NodeOf<K> }[Op];

@@ -1,0 +1,134 @@
+import type { Layout } from "./layout.ts";
+import type { Scalar } from "./scalar.ts";
+import type { StorageType } from "./types.ts";
+
+/** The compiled artefact: plain data, written as manifest.json. The only file of ir/ that the runtime knows (and the types it names). */
+export type Program = {
+  readonly format: 1;
+  readonly name: string;
+  readonly precision: "f32" | "f16" | "bf16";
+  /** One build serves this range; the batch is a launch parameter. */
+  readonly batch: { readonly min: number; readonly max: number };
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
+  readonly kept: readonly Port[];
+  readonly parameters: readonly ParameterSlot[];
+  /** Names that a checkpoint may hold and the program does not read. */
+  readonly unused: readonly string[];
+  readonly weights: readonly Weight[];
+  readonly memory: Memory;
+  readonly kernels: readonly Kernel[];
+  readonly steps: readonly Step[];
+};
+
+/** An array that goes in or out, dense in `layout`; `shape` is one example's with the batch dimension as "batch". */
+export type Port = {
+  readonly name: string;
+  readonly storage: StorageType;
+  readonly layout: Layout;
+  readonly shape: readonly PortSize[];
+  readonly buffer: BufferRef;
+};
+/** A number, or `times` times the batch. */
+export type PortSize = number | { readonly batchTimes: number };
+
+export type ParameterSlot = { readonly name: string; readonly shape: readonly number[] };
+
+/** Bytes of each part of device memory: a fixed part and one that grows with the batch. Every offset is a multiple of 256. */
+export type Memory = {
+  /** Activations: bytes per example; a buffer's address is base + offset * batch. */
+  readonly activations: number;
+  /** Values that are the same for every example. */
+  readonly shared: number;
+  /** Prepared weights. */
+  readonly weights: number;
+};
+export type BufferRef =
+  | { readonly space: "activations"; readonly offset: number; readonly bytesPerExample: number }
+  | { readonly space: "shared"; readonly offset: number; readonly bytes: number }
+  | { readonly space: "weights"; readonly offset: number; readonly bytes: number }
+  /** A port of its own: number `index` of inputs, outputs or kept. */
+  | { readonly space: "input" | "output" | "kept"; readonly index: number };
+
+/** A device array made from the checkpoint when weights are loaded: computed in float64, rounded once. */
+export type Weight = {
+  readonly name: string;
+  readonly storage: StorageType;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly value: WeightExpr;
+};
+/** How a prepared weight is computed. Shapes are row-major; elementwise operands broadcast as in NumPy. */
+export type WeightExpr =
+  | { readonly kind: "parameter"; readonly name: string; readonly shape: readonly number[] }
+  | { readonly kind: "constant"; readonly shape: readonly number[]; readonly values: readonly number[] }
+  | { readonly kind: "reshape"; readonly of: WeightExpr; readonly shape: readonly number[] }
+  | { readonly kind: "permute"; readonly of: WeightExpr; readonly order: readonly number[] }
+  | { readonly kind: "slice"; readonly of: WeightExpr; readonly axis: number; readonly start: number; readonly step: number; readonly size: number }
+  | { readonly kind: "concat"; readonly of: readonly WeightExpr[]; readonly axis: number }
+  /** Zeros (or `fill`) behind the elements, up to `shape`. */
+  | { readonly kind: "pad"; readonly of: WeightExpr; readonly shape: readonly number[]; readonly fill: number }
+  /** [m, k] x [k, n]. */
+  | { readonly kind: "matmul"; readonly left: WeightExpr; readonly right: WeightExpr }
+  | { readonly kind: "elementwise"; readonly of: readonly WeightExpr[]; readonly body: Scalar }
+  | { readonly kind: "sum"; readonly of: WeightExpr; readonly axis: number }
+  /** Rounded to a storage type and back: what a kernel will see. */
+  | { readonly kind: "rounded"; readonly of: WeightExpr; readonly storage: StorageType }
+  /** Along `axis`, element i of the result is element index[i]. */
+  | { readonly kind: "take"; readonly of: WeightExpr; readonly axis: number; readonly index: readonly number[] }
+  /** Linear interpolation along one axis: result i = sum over j of weights[i][j] * source[index[i][j]]. */
+  | { readonly kind: "interpolate"; readonly of: WeightExpr; readonly axis: number; readonly index: readonly (readonly number[])[]; readonly weights: readonly (readonly number[])[] }
+  /** [N, K] in the order in which a tensor-core kernel reads it; see templates/gemm. N and K are padded with zeros to the tile. */
+  | { readonly kind: "pack"; readonly of: WeightExpr; readonly order: WeightOrder };
+export type WeightOrder =
+  /**
+   * [N tile][K tile][k16][n16][lane] x 8 elements: the B fragments of two m16n8k16 side by side, one 16-byte load a lane.
+   * Columns are permuted within groups of 32 (`group`: 16 for float32 results) so that a thread's results are adjacent.
+   */
+  | { readonly kind: "fragments"; readonly tileN: number; readonly tileK: number; readonly group: 16 | 32 }
+  /** [N tile][K tile][k][n]: plain tiles for the float32 kernel. */
+  | { readonly kind: "tiles"; readonly tileN: number; readonly tileK: number };
+
+/** A distinct kernel; several steps may launch it. */
+export type Kernel = {
+  readonly name: string;
+  /** "kernels/NAME.cu" within the artefact. */
+  readonly source: string;
+  readonly family: string;
+  readonly threads: number;
+  /** Dynamic shared memory. */
+  readonly sharedBytes: number;
+  /** Compiled images within the artefact, by target: "sm_80", "sm_90a", "emulated". */
+  readonly images: { readonly [target: string]: string };
+  /** What ptxas said, by target. */
+  readonly ptxas: { readonly [target: string]: PtxasReport };
+  /** Tiles and the reasons for them, for people. */
+  readonly notes: readonly string[];
+};
+export type PtxasReport = { readonly registers: number; readonly spillBytes: number; readonly staticSharedBytes: number; readonly stackBytes: number };
+
+/** One launch. */
+export type Step = {
+  readonly kernel: string;
+  readonly grid: readonly [BlockCount, BlockCount, BlockCount];
+  readonly arguments: readonly Argument[];
+  /** Where it came from: the author's line and module path, and the formula it computes. */
+  readonly origin: Origin;
+  /** Floating-point operations and bytes that the mathematics needs (each operand once). */
+  readonly work: { readonly flops: Linear; readonly readBytes: Linear; readonly writeBytes: Linear };
+};
+/** factor * ceil((fixed + perExample * batch) / divisor). */
+export type BlockCount = { readonly factor: number; readonly fixed: number; readonly perExample: number; readonly divisor: number };
+/** fixed + perExample * batch. */
+export type Linear = { readonly fixed: number; readonly perExample: number };
+export type Argument =
+  | { readonly kind: "buffer"; readonly buffer: BufferRef; /** bytes into the buffer */ readonly offset: number }
+  /** The batch, as a 32-bit integer. */
+  | { readonly kind: "batch" };
+export type Origin = {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  readonly path: string;
+  readonly formula: string;
+};
