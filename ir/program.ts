@@ -19,6 +19,8 @@ export type Program = {
   readonly memory: Memory;
   readonly kernels: readonly Kernel[];
   readonly steps: readonly Step[];
+  /** SHA-256, in hexadecimal, of every file of the artefact but the manifest: sources and images by their paths. */
+  readonly checksums: { readonly [path: string]: string };
 };
 
 /** An array that goes in or out, dense in `layout`; `shape` is one example's with the batch dimension as "batch". */
