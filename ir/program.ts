@@ -86,6 +86,10 @@ export type WeightOrder =
   /**
    * [N tile][K tile][k16][n16][lane] x 8 elements: the B fragments of two m16n8k16 side by side, one 16-byte load a lane.
    * Columns are permuted within groups of 32 (`group`: 16 for float32 results) so that a thread's results are adjacent.
+   * Element e of lane l in block (N tile i, K tile j, k16 s, n16 b) is the weight at
+   *   k = j * tileK + s * 16 + (e / 2 % 2) * 8 + (l % 4) * 2 + e % 2
+   *   p = i * tileN + b * 16 + e / 4 * 8 + l / 4, the column as the tensor core sees it, and as the matrix has it:
+   *   n = p - p % group + (p % 8 / 2) * (group / 4) + (p % group / 8) * 2 + p % 2        (all divisions rounded down)
    */
   | { readonly kind: "fragments"; readonly tileN: number; readonly tileK: number; readonly group: 16 | 32 }
   /** [N tile][K tile][k][n]: plain tiles for the float32 kernel. */
