@@ -1,0 +1,121 @@
+import type { Graph, Node, ValueId } from "../../../ir/graph.ts";
+import { layoutOffset } from "../../../ir/layout.ts";
+import type { Linear, Origin, WeightExpr } from "../../../ir/program.ts";
+import type { Scalar } from "../../../ir/scalar.ts";
+import { add, literal, mul } from "../../../ir/scalarBuild.ts";
+import { substitute } from "../../../ir/scalarWalk.ts";
+import { prefixRows, rowsOf, type Precision, type StorageType, type TensorType } from "../../../ir/types.ts";
+import type { FusedKernel, Operand } from "../kernels.ts";
+import { flatten, isViewOp, prefixAxes, transformView, type Coordinates, type Place, type Root, type View, type ViewNode } from "../view.ts";
+import { createMemory, operandOf, type BufferId, type Memory, type Source } from "./memory.ts";
+import { usesOf, type Roles, type Uses } from "./roles.ts";
+
+/** One kernel launch: what is computed, on which memory, and for whom. */
+export type Launch = {
+  readonly kernel: FusedKernel;
+  /** By operand number. */
+  readonly sources: readonly Source[];
+  /** The product's weight, [columns, taps * channels]; null where the kernel has none. */
+  readonly weight: WeightExpr | null;
+  readonly reads: readonly BufferId[];
+  readonly writes: readonly BufferId[];
+  /** Buffers read only where, and just before, the same thread writes the same element of the result. */
+  readonly inPlace: readonly BufferId[];
+  readonly origin: Origin;
+  readonly shapes: readonly string[];
+  readonly work: { readonly flops: Linear; readonly readBytes: Linear; readonly writeBytes: Linear };
+};
+
+export type Context = {
+  readonly graph: Graph;
+  readonly roles: Roles;
+  readonly uses: Uses;
+  readonly precision: Precision;
+  readonly memory: Memory;
+  /** The address map of a value, down to the memory of its root. */
+  readonly view: (id: ValueId) => View;
+  readonly root: (root: Root) => RootMemory;
+};
+export type RootMemory = { readonly source: Source; readonly operand: Operand };
+
+export const createContext = (graph: Graph, roles: Roles, precision: Precision): Context => {
+  const memory = createMemory(roles.node, (node) => storageOf(node.type, precision));
+  const roots = new Map<Root, RootMemory>();
+  const views = new Map<ValueId, View>();
+  const inputs = graph.nodes.filter((node) => node.op === "input").map((node) => node.id);
+
+  const view = (id: ValueId): View => {
+    const known = views.get(id);
+    if (known) return known;
+    const node = roles.node(id);
+    const made = makeView(node);
+    views.set(id, made);
+    return made;
+  };
+  const makeView = (node: Node): View => {
+    const role = roles.of(node.id);
+    if (role.kind === "view" && isViewOp(node.op)) return transformView(node as ViewNode, node.inputs.map(view));
+    if (role.kind === "constant") {
+      const root = `weight ${node.id}`;
+      const elements = rowsOf(node.type) * node.type.channels;
+      const storage = node.type.element === "int" ? "i32" : "f32";
+      roots.set(root, { source: { kind: "weight", value: role.expr, storage }, operand: { storage, exampleStride: 0, exampleSize: elements } });
+      return rowsView(node.type, root, { pitch: node.type.channels, firstRow: 0, firstColumn: 0 });
+    }
+    if (node.op === "input") {
+      const root = `input ${node.attrs.name}`;
+      const { elements } = layoutOffset(node.attrs.layout, node.type);
+      roots.set(root, {
+        source: { kind: "port", space: "input", index: inputs.indexOf(node.id) },
+        operand: { storage: node.type.element === "int" ? "i32" : "f32", exampleStride: node.type.batch ? elements : 0, exampleSize: elements },
+      });
+      return layoutView(node.type, root, node.attrs.layout);
+    }
+    const slot = memory.slot(node.id);
+    const root = `buffer ${slot.buffer.id}`;
+    roots.set(root, { source: { kind: "buffer", buffer: slot.buffer.id }, operand: operandOf(slot.buffer) });
+    return rowsView(node.type, root, slot);
+  };
+  return {
+    graph,
+    roles,
+    uses: usesOf(graph),
+    precision,
+    memory,
+    view,
+    root: (root) => {
+      const found = roots.get(root);
+      if (!found) throw new Error(`internal: no memory for ${root}`);
+      return found;
+    },
+  };
+};
+
+export const storageOf = (type: TensorType, precision: Precision): StorageType => (type.element === "int" ? "i32" : precision);
+
+const certain = { valid: literal(1), mean: null } as const;
+
+/** Rows of channels, `pitch` elements apart. */
+export const rowsView = (type: TensorType, root: Root, at: { readonly pitch: number; readonly firstRow: number; readonly firstColumn: number }): View => {
+  const rows = (row: Scalar, c: Scalar): Place => ({
+    root,
+    offset: add(mul(add(row, at.firstRow), at.pitch), add(c, at.firstColumn)),
+    ...certain,
+  });
+  return {
+    type,
+    rows,
+    grid: (position, c) => rows(add(flatten(type.axes, position), prefixRows(type)), c),
+    prefix: (position, c) => rows(flatten(prefixAxes(type), position), c),
+  };
+};
+
+/** A dense array from outside, in the layout that the author named. */
+export const layoutView = (type: TensorType, root: Root, layout: Parameters<typeof layoutOffset>[0]): View => {
+  const { grid, prefix } = layoutOffset(layout, type);
+  const inside = (offset: Scalar | null, at: Coordinates, c: Scalar): Place => {
+    if (!offset) throw new Error(`internal: a layout without the tokens that it is read for`);
+    return { root, offset: substitute(offset, { ...at, c }), ...certain };
+  };
+  return { type, rows: null, grid: (at, c) => inside(grid, at, c), prefix: (at, c) => inside(prefix, at, c) };
+};

@@ -1,0 +1,109 @@
+import type { Graph, Node, ValueId } from "../../../ir/graph.ts";
+import { gridRows, prefixRows, type Precision } from "../../../ir/types.ts";
+import { createContext, storageOf, type Context, type Launch } from "./context.ts";
+import { lowerAttention } from "./lowerAttention.ts";
+import { lowerCopy, lowerGroupedConvolution, lowerMeanPrefix, lowerPointwise, lowerPool, lowerReduce, lowerRow } from "./lowerMap.ts";
+import { lowerProduct } from "./lowerProduct.ts";
+import type { BufferSpec, Slot } from "./memory.ts";
+import { portsOf } from "./operands.ts";
+import { assignRoles, type Roles } from "./roles.ts";
+
+export type Lowered = {
+  readonly launches: readonly Launch[];
+  readonly buffers: readonly BufferSpec[];
+  readonly roles: Roles;
+};
+
+/** Turns a graph into launches of fused kernels, in the order of their results. */
+export const lower = (graph: Graph, precision: Precision): Lowered => {
+  const roles = assignRoles(graph);
+  const context = createContext(graph, roles, precision);
+  const copies = placeParts(context);
+  const launches: Launch[] = [];
+  const results = new Map<ValueId, Node>();
+  for (const node of graph.nodes) {
+    const role = roles.of(node.id);
+    if (role.kind === "kernel") results.set(role.result, node);
+  }
+  for (const node of graph.nodes) {
+    const first = results.get(node.id);
+    if (first) launches.push(lowerNode(context, first, node.id));
+    for (const { part, slot } of copies.get(node.id) ?? []) launches.push(lowerCopy(context, part, slot));
+    const storedByKernel = first !== undefined && first.op !== "attend";
+    if (!storedByKernel) for (const _port of portsOf(context, node.id)) launches.push(lowerCopy(context, node.id, null));
+  }
+  return { launches, buffers: context.memory.buffers, roles };
+};
+
+const lowerNode = (context: Context, first: Node, result: ValueId): Launch => {
+  switch (first.op) {
+    case "linear":
+      return lowerProduct(context, first, result);
+    case "conv":
+      return first.attrs.groups === 1 ? lowerProduct(context, first, result) : lowerGroupedConvolution(context, first, result);
+    case "attend":
+      return lowerAttention(context, first);
+    case "pointwise":
+      return lowerPointwise(context, first);
+    case "normalize":
+    case "softmax":
+      return lowerRow(context, first, result);
+    case "reduce":
+      return lowerReduce(context, first);
+    case "pool":
+      return lowerPool(context, first);
+    case "meanPrefix":
+      return lowerMeanPrefix(context, first);
+    default:
+      throw new Error(`internal: no kernel computes ${first.op} %${first.id}`);
+  }
+};
+
+type Copy = { readonly part: ValueId; readonly slot: Slot };
+
+/**
+ * Gives the parts of assembled values their places inside them, the outermost first. A part that a kernel computes and
+ * that lies in no other assembled value is stored there by that kernel; any other is copied when the whole is made.
+ */
+const placeParts = (context: Context): ReadonlyMap<ValueId, readonly Copy[]> => {
+  const copies = new Map<ValueId, readonly Copy[]>();
+  for (const whole of context.graph.nodes.toReversed()) {
+    if (context.roles.of(whole.id).kind !== "assembled") continue;
+    const slot = context.memory.slot(whole.id);
+    const copied: Copy[] = [];
+    for (const [part, place] of partsOf(context, whole, slot)) {
+      if (storedByItsKernel(context, part, slot)) context.memory.place(part, place);
+      else copied.push({ part, slot: place });
+    }
+    copies.set(whole.id, copied);
+  }
+  return copies;
+};
+
+const storedByItsKernel = (context: Context, part: ValueId, slot: Slot): boolean => {
+  const node = context.roles.node(part);
+  const role = context.roles.of(part);
+  const computed = role.kind === "kernel" || role.kind === "assembled" || (role.kind === "fused" && node.op === "pointwise");
+  return computed && !context.memory.has(part) && node.type.batch === slot.buffer.batched && storageOf(node.type, context.precision) === slot.buffer.storage;
+};
+
+const partsOf = (context: Context, whole: Node, slot: Slot): readonly (readonly [ValueId, Slot])[] => {
+  if (whole.op === "withPrefix") {
+    const [x, tokens] = whole.inputs;
+    return [
+      [x, { ...slot, firstRow: slot.firstRow + prefixRows(whole.type) }],
+      [tokens, slot],
+    ];
+  }
+  if (whole.op !== "concat") throw new Error(`internal: ${whole.op} is not assembled of parts`);
+  let row = slot.firstRow;
+  let column = slot.firstColumn;
+  return whole.inputs.map((part) => {
+    const place = { ...slot, firstRow: row, firstColumn: column };
+    const { type } = context.roles.node(part);
+    if (whole.attrs.over === "channels") column += type.channels;
+    else if (whole.type.axes[0]?.axis === whole.attrs.over.axis && prefixRows(type) === 0) row += gridRows(type);
+    else throw new Error(`internal: concat over "${whole.attrs.over.axis}", which is not the slowest axis`);
+    return [part, place] as const;
+  });
+};

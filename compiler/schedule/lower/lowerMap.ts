@@ -1,0 +1,227 @@
+import type { Node, NodeOf, ValueId } from "../../../ir/graph.ts";
+import type { Scalar } from "../../../ir/scalar.ts";
+import { add, and, argument, floorDiv, literal, max, min, mod, mul, select, sub, variable } from "../../../ir/scalarBuild.ts";
+import { simplify, type Ranges } from "../../../ir/scalarRange.ts";
+import { substitute } from "../../../ir/scalarWalk.ts";
+import { prefixRows, rowsOf, sizeOf, type Extent } from "../../../ir/types.ts";
+import type { Access, MapKernel, RowKernel } from "../kernels.ts";
+import { choose, prefixAxes, rowElement, unflatten, type Coordinates, type Place, type View } from "../view.ts";
+import { rowsView, type Context, type Launch } from "./context.ts";
+import type { Slot } from "./memory.ts";
+import { broadcastElement, buffersOf, createOperands, oneRoot, rowRanges, storesOf, type Operands } from "./operands.ts";
+import { describe, launchWork, originOf } from "./origin.ts";
+import { epilogueOf, insideOf, windowPosition } from "./lowerProduct.ts";
+
+const r = variable("r");
+const n = variable("n");
+const i = variable("i");
+
+/** A pointwise op that no other kernel takes in. */
+export const lowerPointwise = (context: Context, node: NodeOf<"pointwise">): Launch => {
+  const into = createOperands(context);
+  const ranges = rowRanges(node.type);
+  const elements = node.inputs.map((id) => into.access(broadcastElement(context.view(id), node.type, r, n), ranges));
+  return mapLaunch(context, node, into, node.attrs.body, elements, null, elements.length);
+};
+
+/** Copies a value to where it is wanted: a port, or its place in an assembled value. */
+export const lowerCopy = (context: Context, value: ValueId, slot: Slot | null): Launch => {
+  const into = createOperands(context);
+  const node = context.roles.node(value);
+  const ranges = rowRanges(node.type);
+  const element = elementOrMean(context.view(value), into, ranges);
+  const stores = slot
+    ? [into.access(oneRoot(rowElement(rowsView(node.type, `buffer ${slot.buffer.id}`, slot), r, n)), ranges)]
+    : storesOf(context, value, into).slice(-1);
+  return { ...mapLaunch(context, node, into, argument(0), [element.access], element.fold, 0, stores), origin: { ...originOf(context, node, value), formula: "copy" } };
+};
+
+const elementOrMean = (view: View, into: Operands, ranges: Ranges): { readonly access: Access; readonly fold: MapKernel["fold"] } => {
+  const place = oneRoot(rowElement(view, r, n));
+  if (!place.mean) return { access: into.access(place, ranges), fold: null };
+  throw new Error("internal: a mean of prefix tokens is computed before it is copied");
+};
+
+/** The mean of repeated prefix tokens, where the reader can't take it itself; the grid tokens stay as they are. */
+export const lowerMeanPrefix = (context: Context, node: NodeOf<"meanPrefix">): Launch => {
+  const into = createOperands(context);
+  const x = context.view(node.inputs[0]);
+  const { over } = node.attrs;
+  const repeated = x.type.axes.filter(({ axis }) => over.includes(axis));
+  const count = extentOf(repeated);
+  const prefixed = prefixRows(node.type);
+  const front = x.prefix({ ...unflatten(prefixAxes(node.type), r), ...unflatten(repeated, i) }, n);
+  const behind = x.grid(unflatten(node.type.axes, sub(r, prefixed)), n);
+  const inFront: Scalar = { kind: "binary", op: "lt", left: r, right: literal(prefixed) };
+  const place = oneRoot(choose(inFront, front, behind));
+  const ranges = { ...rowRanges(node.type), i: { min: 0, max: count - 1 } };
+  const once: Scalar = { kind: "binary", op: "or", left: inFront, right: { kind: "binary", op: "eq", left: i, right: literal(0) } };
+  const element = into.access({ ...place, valid: and(place.valid, once) }, ranges);
+  return mapLaunch(context, node, into, argument(0), [element], { kind: "mean", over: count, count: select(inFront, count, 1) }, count);
+};
+
+/** A reduction over axes, of grid and prefix alike. */
+export const lowerReduce = (context: Context, node: NodeOf<"reduce">): Launch => {
+  const into = createOperands(context);
+  const x = context.view(node.inputs[0]);
+  const dropped = x.type.axes.filter(({ axis }) => node.attrs.axes.includes(axis));
+  const over = extentOf(dropped);
+  const ranges = { ...rowRanges(node.type), i: { min: 0, max: over - 1 } };
+  const prefixed = prefixRows(node.type);
+  const grid = x.grid({ ...unflatten(node.type.axes, sub(r, prefixed)), ...unflatten(dropped, i) }, n);
+  const place =
+    prefixed === 0
+      ? grid
+      : oneRoot(choose({ kind: "binary", op: "lt", left: r, right: literal(prefixed) }, x.prefix({ ...unflatten(prefixAxes(node.type), r), ...unflatten(dropped, i) }, n), grid));
+  const element = into.access(place, ranges, node.attrs.kind === "max" ? -Infinity : 0);
+  return mapLaunch(context, node, into, argument(0), [element], { kind: node.attrs.kind, over, count: literal(over) }, over);
+};
+
+export const lowerPool = (context: Context, node: NodeOf<"pool">): Launch => {
+  const into = createOperands(context);
+  const x = context.view(node.inputs[0]);
+  const { window, kind, countPadding } = node.attrs;
+  const over = extentOf(window);
+  const ranges = { ...rowRanges(node.type), i: { min: 0, max: over - 1 } };
+  const out = unflatten(node.type.axes, r);
+  const inside = unflatten(window, i);
+  const at: { [axis: string]: Scalar } = { ...out };
+  let exists: Scalar = literal(1);
+  let count: Scalar = literal(1);
+  for (const axis of window) {
+    const start = windowPosition(axis, out[axis.axis] ?? literal(0), literal(0));
+    at[axis.axis] = windowPosition(axis, out[axis.axis] ?? literal(0), inside[axis.axis] ?? literal(0));
+    exists = and(exists, insideOf(x.type, node.type, axis, at[axis.axis] ?? literal(0)));
+    const extent = sizeOf(x.type, axis.axis) ?? 1;
+    if (axis.dilation !== 1) throw new Error("internal: pooling with dilation counts its elements by hand");
+    count = mul(count, sub(min(add(start, axis.size), extent), max(start, 0)));
+  }
+  const place = x.grid(at, n);
+  const element = into.access({ ...place, valid: and(place.valid, exists) }, ranges, kind === "max" ? -Infinity : 0);
+  const counted = countPadding || kind === "max" ? literal(over) : simplify(count, ranges);
+  return mapLaunch(context, node, into, argument(0), [element], { kind, over, count: counted }, over);
+};
+
+/** A convolution in groups: each output channel is a sum over its own group's channels. */
+export const lowerGroupedConvolution = (context: Context, node: NodeOf<"conv">, result: ValueId): Launch => {
+  const into = createOperands(context);
+  const x = context.view(node.inputs[0]);
+  const weight = context.view(node.inputs[1]);
+  const { window, groups } = node.attrs;
+  const width = x.type.channels / groups;
+  const perGroup = node.type.channels / groups;
+  const over = extentOf(window) * width;
+  const ranges = { ...rowRanges(node.type), i: { min: 0, max: over - 1 } };
+  const out = unflatten(node.type.axes, r);
+  const inside = unflatten(window, floorDiv(i, width));
+  const at: { [axis: string]: Scalar } = { ...out };
+  let exists: Scalar = literal(1);
+  for (const axis of window) {
+    at[axis.axis] = windowPosition(axis, out[axis.axis] ?? literal(0), inside[axis.axis] ?? literal(0));
+    exists = and(exists, insideOf(x.type, node.type, axis, at[axis.axis] ?? literal(0)));
+  }
+  const channel = add(mul(floorDiv(n, perGroup), width), mod(i, width));
+  const place = x.grid(at, channel);
+  const element = into.access({ ...place, valid: and(place.valid, exists) }, ranges);
+  const factor = into.access(weight.grid({ out: n, ...inside }, mod(i, width)), ranges);
+  return mapLaunch(context, node, into, mul(argument(0), argument(1)), [element, factor], { kind: "sum", over, count: literal(1) }, 2 * over, undefined, result);
+};
+
+/** A normalisation or softmax that is stored: each kernel row is one set of elements that share statistics. */
+export const lowerRow = (context: Context, node: NodeOf<"normalize"> | NodeOf<"softmax">, result: ValueId): Launch => {
+  const into = createOperands(context);
+  const x = context.view(node.inputs[0]);
+  const shared = sharedElements(node);
+  const ranges: Ranges = { r: { min: 0, max: shared.rows - 1 }, n: { min: 0, max: shared.columns - 1 } };
+  const rowOf = shared.row;
+  const channelOf = shared.channel;
+  const whole = rowOf === r && channelOf === n;
+  const place = whole ? oneRoot(rowElement(x, r, n)) : shared.place(x);
+  const readX = into.access(place, ranges);
+  const at = { r: rowOf, n: channelOf };
+  const moved = (access: Access): Access =>
+    whole ? access : { ...access, offset: simplify(substitute(access.offset, at), ranges), valid: simplify(substitute(access.valid, at), ranges) };
+  const epilogue = epilogueOf(context, node.id, into);
+  const kernel: RowKernel = {
+    kind: "row",
+    precision: context.precision,
+    operands: into.operands,
+    space: { rows: shared.rows, batched: node.type.batch },
+    columns: shared.columns,
+    x: readX,
+    statistic: node.op === "normalize" ? { kind: "normalize", eps: node.attrs.eps } : { kind: "softmax" },
+    epilogue: { body: epilogue.body, elements: epilogue.elements.map(moved) },
+    stores: storesOf(context, result, into).map(moved),
+  };
+  return finish(context, node, result, kernel, into, 8 * rowsOf(node.type) * node.type.channels);
+};
+
+type Shared = { readonly rows: number; readonly columns: number; readonly row: Scalar; readonly channel: Scalar; readonly place: (x: View) => Place };
+
+/** Which elements share statistics: kernel row r, element n, as the value's own row and channel. */
+const sharedElements = (node: NodeOf<"normalize"> | NodeOf<"softmax">): Shared => {
+  const { type } = node;
+  const groups = node.op === "normalize" ? node.attrs.groups : node.attrs.over === "channels" ? 1 : type.channels;
+  const axes = node.op === "normalize" ? node.attrs.axes : node.attrs.over === "channels" ? [] : node.attrs.over;
+  if (groups === 1 && axes.length === 0)
+    return { rows: rowsOf(type), columns: type.channels, row: r, channel: n, place: (x) => oneRoot(rowElement(x, r, n)) };
+  if (axes.length > 0 && prefixRows(type) > 0) throw new Error(`internal: ${node.op} over axes of a grid with prefix tokens`);
+  const width = type.channels / groups;
+  const inside = type.axes.filter(({ axis }) => axes.includes(axis));
+  const outside = type.axes.filter(({ axis }) => !axes.includes(axis));
+  const rowsOutside = prefixRows(type) > 0 ? rowsOf(type) : extentOf(outside);
+  const channel = add(mul(mod(r, groups), width), mod(n, width));
+  const at: Coordinates = { ...unflatten(outside, floorDiv(r, groups)), ...unflatten(inside, floorDiv(n, width)) };
+  const row = axes.length === 0 ? floorDiv(r, groups) : type.axes.reduce<Scalar>((flat, { axis, size }) => add(mul(flat, size), at[axis] ?? literal(0)), literal(0));
+  return {
+    rows: rowsOutside * groups,
+    columns: extentOf(inside) * width,
+    row,
+    channel,
+    place: (x) => (axes.length === 0 ? oneRoot(rowElement(x, row, channel)) : x.grid(at, channel)),
+  };
+};
+
+const extentOf = (axes: readonly Extent[]): number => axes.reduce((product, { size }) => product * size, 1);
+
+const mapLaunch = (
+  context: Context,
+  node: Node,
+  into: Operands,
+  body: Scalar,
+  elements: readonly Access[],
+  fold: MapKernel["fold"],
+  flopsPerElement: number,
+  stores?: readonly Access[],
+  result: ValueId = node.id,
+): Launch => {
+  const { type } = context.roles.node(result);
+  const kernel: MapKernel = {
+    kind: "map",
+    precision: context.precision,
+    operands: into.operands,
+    space: { rows: rowsOf(type), batched: type.batch },
+    columns: type.channels,
+    body,
+    elements,
+    fold,
+    stores: stores ?? storesOf(context, result, into),
+  };
+  return finish(context, node, result, kernel, into, flopsPerElement * rowsOf(type) * type.channels);
+};
+
+const finish = (context: Context, node: Node, result: ValueId, kernel: MapKernel | RowKernel, into: Operands, flops: number): Launch => {
+  const written = kernel.stores.map((store) => store.operand);
+  return {
+    kernel,
+    sources: into.sources,
+    weight: null,
+    reads: buffersOf(into.sources),
+    writes: buffersOf(written.flatMap((operand) => into.sources[operand] ?? [])),
+    inPlace: [],
+    origin: originOf(context, node, result),
+    shapes: describe(context, node, result),
+    work: launchWork(context, node, result, flops),
+  };
+};
+

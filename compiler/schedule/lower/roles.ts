@@ -1,0 +1,109 @@
+import type { Graph, Node, NodeOf, ValueId } from "../../../ir/graph.ts";
+import type { WeightExpr } from "../../../ir/program.ts";
+import { gridRows, prefixRows, type TensorType } from "../../../ir/types.ts";
+import { findConstants } from "../constants.ts";
+import { isViewOp } from "../view.ts";
+
+/**
+ * What becomes of each value: computed once from weights, named by an address map, assembled in memory by those that write
+ * its parts, computed by a kernel of its own, or swallowed by the kernel of another value.
+ */
+export type Role =
+  | { readonly kind: "input" }
+  | { readonly kind: "constant"; readonly expr: WeightExpr }
+  | { readonly kind: "view" }
+  | { readonly kind: "assembled" }
+  /** The kernel that starts at this node stores the value `result`: itself, or the pointwise op fused behind it. */
+  | { readonly kind: "kernel"; readonly result: ValueId }
+  /** Swallowed: a normalisation by the products that read it, a pointwise op by the kernel in front of it. */
+  | { readonly kind: "fused" };
+
+export type Roles = {
+  readonly of: (id: ValueId) => Role;
+  readonly node: (id: ValueId) => Node;
+  /** The pointwise op behind a kernel's first node, if one is fused. */
+  readonly epilogue: (id: ValueId) => NodeOf<"pointwise"> | null;
+};
+
+export type Uses = ReadonlyMap<ValueId, readonly Use[]>;
+export type Use = { readonly by: Node; readonly input: number } | "output";
+
+export const usesOf = (graph: Graph): Uses => {
+  const uses = new Map<ValueId, Use[]>(graph.nodes.map((node) => [node.id, []]));
+  for (const by of graph.nodes) for (const [input, id] of by.inputs.entries()) uses.get(id)?.push({ by, input });
+  for (const { value } of [...graph.outputs, ...graph.kept]) uses.get(value)?.push("output");
+  return uses;
+};
+
+export const assignRoles = (graph: Graph): Roles => {
+  const constants = findConstants(graph);
+  const uses = usesOf(graph);
+  const nodes = new Map(graph.nodes.map((node) => [node.id, node]));
+  const roles = new Map<ValueId, Role>();
+  /** Results so far that a pointwise op behind may join, and the kernel's first node. */
+  const open = new Map<ValueId, ValueId>();
+  const epilogues = new Map<ValueId, NodeOf<"pointwise">>();
+  const node = (id: ValueId): Node => {
+    const found = nodes.get(id);
+    if (!found) throw new Error(`internal: no value %${id}`);
+    return found;
+  };
+
+  for (const value of graph.nodes) {
+    const expr = constants.get(value.id);
+    if (expr) roles.set(value.id, { kind: "constant", expr });
+    else if (value.op === "input") roles.set(value.id, { kind: "input" });
+    else if (isAssembled(value)) roles.set(value.id, { kind: "assembled" });
+    else if (isViewOp(value.op) && isAddressMap(value, uses)) roles.set(value.id, { kind: "view" });
+    else if (value.op === "normalize" && joinsProducts(value, uses)) roles.set(value.id, { kind: "fused" });
+    else {
+      const first = value.op === "pointwise" ? kernelInFront(value, uses, open, node) : null;
+      if (first !== null && value.op === "pointwise") {
+        roles.set(first, { kind: "kernel", result: value.id });
+        roles.set(value.id, { kind: "fused" });
+        epilogues.set(first, value);
+      } else {
+        roles.set(value.id, { kind: "kernel", result: value.id });
+        if (["linear", "conv", "normalize", "softmax"].includes(value.op)) open.set(value.id, value.id);
+      }
+    }
+  }
+  return {
+    node,
+    epilogue: (id) => epilogues.get(id) ?? null,
+    of: (id) => {
+      const role = roles.get(id);
+      if (!role) throw new Error(`internal: no role for %${id}`);
+      return role;
+    },
+  };
+};
+
+const isAssembled = (value: Node): boolean => value.op === "withPrefix" || value.op === "concat";
+
+/** All view ops are arithmetic but two: means that the reader can't take, and resizes that interpolate. */
+const isAddressMap = (value: Node, uses: Uses): boolean => {
+  if (value.op === "resize") return value.attrs.mode === "nearest";
+  if (value.op !== "meanPrefix") return true;
+  return value.attrs.over.length === 1 && (uses.get(value.id) ?? []).every((use) => use !== "output" && use.by.op === "linear" && use.input === 0);
+};
+
+/** A normalisation over whole rows of channels is done by the products that read it, when nothing else does. */
+const joinsProducts = (value: NodeOf<"normalize">, uses: Uses): boolean =>
+  value.attrs.groups === 1 &&
+  value.attrs.axes.length === 0 &&
+  (uses.get(value.id) ?? []).every((use) => use !== "output" && use.by.op === "linear" && use.input === 0);
+
+/** The kernel whose epilogue a pointwise op joins: its only reader, at the same tokens and channels. */
+const kernelInFront = (value: NodeOf<"pointwise">, uses: Uses, open: Map<ValueId, ValueId>, node: (id: ValueId) => Node): ValueId | null => {
+  const joined = value.inputs.filter((id) => open.has(id) && uses.get(id)?.length === 1 && sameElements(node(id).type, value.type));
+  const last = joined.toSorted((a, b) => b - a)[0];
+  if (last === undefined) return null;
+  const first = open.get(last) ?? null;
+  open.delete(last);
+  return first;
+};
+
+export const sameRows = (a: TensorType, b: TensorType): boolean =>
+  prefixRows(a) === prefixRows(b) && gridRows(a) === gridRows(b) && a.axes.map((e) => e.axis).join() === b.axes.map((e) => e.axis).join();
+const sameElements = (a: TensorType, b: TensorType): boolean => a.batch === b.batch && a.channels === b.channels && sameRows(a, b);
