@@ -46,13 +46,16 @@ function sharedParts(roots: readonly Scalar[], { keys }: Printer): readonly Scal
     const seen = uses.get(key) ?? 0;
     uses.set(key, seen + 1);
     // A further use adds none to the uses of the parts, but may be the first that always runs.
-    if (seen > 0 && (!always || certain.has(key))) return;
-    if (always) certain.add(key);
-    for (const [index, part] of partsOf(scalar).entries()) {
-      const runs = always && !isConditional(scalar, index);
-      if (seen === 0 || runs) visit(part, runs);
-    }
+    if (seen === 0)
+      for (const [index, part] of partsOf(scalar).entries()) visit(part, always && !isConditional(scalar, index));
     if (seen === 0) order.push(scalar);
+    if (always) markCertain(scalar);
+  };
+  const markCertain = (scalar: Scalar): void => {
+    const key = keyOf(scalar, keys);
+    if (certain.has(key)) return;
+    certain.add(key);
+    for (const [index, part] of partsOf(scalar).entries()) if (!isConditional(scalar, index)) markCertain(part);
   };
   for (const scalar of roots) visit(scalar, true);
   return order.filter((scalar) => {
