@@ -1,0 +1,14 @@
+// Happens-before check of shared memory: a vector clock per thread, and a shadow of who touched each 4-byte word last.
+#pragma once
+#include "state.h"
+
+namespace emu {
+void race_start(Block& b);
+void race_join_warp(Warp& w, uint32_t mask);
+void race_barrier_arrive(Fiber* f, Barrier& b);
+void race_barrier_complete(Fiber* last, Barrier& b, uint32_t threads);
+void race_release(Fiber* f, Block& b, uint32_t mbarrier);
+void race_acquire(Fiber* f, Block& b, uint32_t mbarrier);
+/** check_only: an asynchronous write at its issue, which must not meet earlier accesses but is not yet visible. */
+void race_access(Fiber* f, uint32_t offset, uint32_t bytes, uint32_t access, Site site, bool check_only = false);
+}  // namespace emu
