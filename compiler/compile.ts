@@ -1,25 +1,21 @@
-import type { Graph, Span } from "../ir/graph.ts";
-import type { Program } from "../ir/program.ts";
-import type { Precision } from "../ir/types.ts";
+import type { Graph } from "../ir/graph.ts";
+import { assembleProgram } from "./assemble.ts";
+import type { Compiled, CompileOptions } from "./compiled.ts";
+import { emitKernel } from "./emit/emitKernel.ts";
+import { fusionNotes } from "./fusionNotes.ts";
+import { runPasses } from "./passes/pipeline.ts";
+import { planBuffers } from "./schedule/buffers.ts";
+import { lower } from "./schedule/lower/lower.ts";
+import { reuseInPlace } from "./schedule/reuse.ts";
 
-export type CompileOptions = {
-  /** How activations and weights are stored; sums are float32 in all of them. */
-  readonly precision: Precision;
-  /** One build serves this range of batches. */
-  readonly batch: { readonly min: number; readonly max: number };
-  /** Keeps every published intermediate as a port of its own: a plan that is fused less, for verification. */
-  readonly keep: boolean;
-};
+export type { Compiled, CompileOptions, FusionNote, Stage } from "./compiled.ts";
 
-/** A compiled graph before any compiler of CUDA has run: `program.kernels` name sources and no images yet. */
-export type Compiled = {
-  readonly program: Program;
-  /** The text of each kernel, by `kernel.source`. */
-  readonly sources: ReadonlyMap<string, string>;
-  /** The graph after each pass, in order; `graph` is the same object where a pass changed nothing. */
-  readonly stages: readonly Stage[];
-  /** What was fused and what was not, and why. */
-  readonly fusions: readonly FusionNote[];
+/** Compiles a traced graph to kernels, launches and a plan of memory. Pure: equal graphs give equal bytes. */
+export const compileGraph = (traced: Graph, options: CompileOptions): Compiled => {
+  const { graph, stages } = runPasses(options.keep ? traced : { ...traced, kept: [] });
+  const lowered = lower(graph, options.precision);
+  const launches = reuseInPlace(lowered.launches);
+  const plan = planBuffers(lowered.buffers, launches);
+  const { program, sources } = assembleProgram(graph, launches, plan, options, emitKernel);
+  return { program, sources, stages, fusions: fusionNotes(graph, lowered.roles), plan };
 };
-export type Stage = { readonly name: string; readonly graph: Graph; readonly ms: number };
-export type FusionNote = { readonly span: Span; readonly path: string; readonly fused: boolean; readonly what: string; readonly because: string };

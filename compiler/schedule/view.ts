@@ -1,6 +1,6 @@
 import type { NodeOf, Op } from "../../ir/graph.ts";
 import { add, and, floorDiv, ge, literal, lt, mod, mul, select, sub, variable } from "../../ir/scalarBuild.ts";
-import { linearIn, type Ranges } from "../../ir/scalarRange.ts";
+import { linearIn } from "../../ir/scalarRuns.ts";
 import type { Scalar } from "../../ir/scalar.ts";
 import { prefixRows, sizeOf, type Extent, type TensorType } from "../../ir/types.ts";
 

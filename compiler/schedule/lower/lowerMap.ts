@@ -1,7 +1,8 @@
 import type { Node, NodeOf, ValueId } from "../../../ir/graph.ts";
 import type { Scalar } from "../../../ir/scalar.ts";
 import { add, and, argument, floorDiv, literal, max, min, mod, mul, select, sub, variable } from "../../../ir/scalarBuild.ts";
-import { simplify, type Ranges } from "../../../ir/scalarRange.ts";
+import type { Ranges } from "../../../ir/scalarRange.ts";
+import { simplify } from "../../../ir/scalarSimplify.ts";
 import { substitute } from "../../../ir/scalarWalk.ts";
 import { prefixRows, rowsOf, sizeOf, type Extent } from "../../../ir/types.ts";
 import type { Access, MapKernel, RowKernel } from "../kernels.ts";

@@ -1,0 +1,172 @@
+import type { Graph } from "../ir/graph.ts";
+import { layoutShape } from "../ir/layout.ts";
+import type { Argument, BufferRef, Kernel, Port, Program, Step, Weight, WeightExpr } from "../ir/program.ts";
+import { bytesOf, type StorageType } from "../ir/types.ts";
+import type { CompileOptions } from "./compiled.ts";
+import type { EmittedKernel, FusedKernel, KernelHeader } from "./schedule/kernels.ts";
+import type { Launch } from "./schedule/lower/context.ts";
+import type { Source } from "./schedule/lower/memory.ts";
+import type { Plan } from "./schedule/buffers.ts";
+import { weightShape } from "./schedule/weightShape.ts";
+
+export type Emit = (kernel: FusedKernel, header: KernelHeader) => EmittedKernel;
+export type Assembled = { readonly program: Program; readonly sources: ReadonlyMap<string, string> };
+
+/** Emits each distinct kernel once and writes down the launches, their memory and their weights as a program. */
+export const assembleProgram = (graph: Graph, launches: readonly Launch[], plan: Plan, options: CompileOptions, emit: Emit): Assembled => {
+  const weights = createWeights();
+  const kernels = createKernels(emit);
+  const sourceRef = (source: Source): BufferRef => {
+    switch (source.kind) {
+      case "port":
+        return { space: source.space, index: source.index };
+      case "weight":
+        return weights.add(source.value, source.storage);
+      case "buffer": {
+        const place = plan.offsets.get(source.buffer);
+        if (!place) throw new Error(`internal: buffer ${source.buffer} has no place`);
+        return place.space === "activations"
+          ? { space: "activations", offset: place.offset, bytesPerExample: place.bytes }
+          : { space: "shared", offset: place.offset, bytes: place.bytes };
+      }
+    }
+  };
+  const steps = launches.map((launch): Step => {
+    const { kernel, emitted } = kernels.add(launch);
+    const args = emitted.parameters.map((parameter): Argument => {
+      switch (parameter.kind) {
+        case "batch":
+          return { kind: "batch" };
+        case "weight": {
+          if (!launch.weight) throw new Error(`internal: ${kernel} wants a weight and has none`);
+          return { kind: "buffer", buffer: weights.add(withWeight(parameter.value, launch.weight), parameter.storage), offset: 0 };
+        }
+        case "operand": {
+          const source = launch.sources[parameter.operand];
+          if (!source) throw new Error(`internal: ${kernel} has no operand ${parameter.operand}`);
+          return { kind: "buffer", buffer: sourceRef(source), offset: 0 };
+        }
+      }
+    });
+    return { kernel, grid: emitted.grid, arguments: args, origin: launch.origin, work: launch.work };
+  });
+  const program: Program = {
+    format: 1,
+    name: graph.name,
+    precision: options.precision,
+    batch: options.batch,
+    ...ports(graph),
+    parameters: parametersOf(graph),
+    unused: graph.unused,
+    weights: weights.list,
+    memory: { activations: plan.activations, shared: plan.shared, weights: weights.bytes() },
+    kernels: kernels.list,
+    steps,
+    checksums: {},
+  };
+  return { program, sources: kernels.sources };
+};
+
+const alignment = 256;
+
+/** Prepared weights, each distinct one once. */
+const createWeights = () => {
+  const list: Weight[] = [];
+  const known = new Map<string, BufferRef>();
+  let end = 0;
+  return {
+    list,
+    bytes: () => end,
+    add: (value: WeightExpr, storage: StorageType): BufferRef => {
+      const key = `${storage} ${JSON.stringify(value)}`;
+      const found = known.get(key);
+      if (found) return found;
+      const bytes = weightShape(value).reduce((product, size) => product * size, 1) * bytesOf[storage];
+      const weight: Weight = { name: `weight${list.length}`, storage, offset: end, bytes, value };
+      list.push(weight);
+      end += Math.ceil(bytes / alignment) * alignment;
+      const ref: BufferRef = { space: "weights", offset: weight.offset, bytes };
+      known.set(key, ref);
+      return ref;
+    },
+  };
+};
+
+/** Distinct kernels by what they compute: names, places in the source and buffers take no part. */
+const createKernels = (emit: Emit) => {
+  const list: Kernel[] = [];
+  const sources = new Map<string, string>();
+  const known = new Map<string, { readonly kernel: string; readonly emitted: EmittedKernel }>();
+  const counts = new Map<string, number>();
+  return {
+    list,
+    sources,
+    add: (launch: Launch): { readonly kernel: string; readonly emitted: EmittedKernel } => {
+      const key = JSON.stringify(launch.kernel);
+      const found = known.get(key);
+      if (found) return found;
+      const base = baseName(launch);
+      const number = counts.get(base) ?? 0;
+      counts.set(base, number + 1);
+      const name = number === 0 ? base : `${base}_${number}`;
+      const emitted = emit(launch.kernel, { name, origin: launch.origin, shapes: launch.shapes });
+      const source = `kernels/${name}.cu`;
+      sources.set(source, emitted.source);
+      list.push({ name, source, family: launch.kernel.kind, threads: emitted.threads, sharedBytes: emitted.sharedBytes, images: {}, ptxas: {}, notes: emitted.notes });
+      const made = { kernel: name, emitted };
+      known.set(key, made);
+      return made;
+    },
+  };
+};
+
+/** gemm_qkv, attention_attn: the family and the innermost module that has a name. */
+const baseName = (launch: Launch): string => {
+  const module = launch.origin.path.split(".").findLast((part) => !/^\d+$/.test(part)) ?? "model";
+  return `${launch.kernel.kind}_${module.replaceAll(/\W/g, "_")}`;
+};
+
+/** A family's weight expression with the launch's own weight in place of `$weight`. */
+export const withWeight = (value: WeightExpr, weight: WeightExpr): WeightExpr => {
+  switch (value.kind) {
+    case "parameter":
+      return value.name === "$weight" ? weight : value;
+    case "constant":
+      return value;
+    case "matmul":
+      return { kind: "matmul", left: withWeight(value.left, weight), right: withWeight(value.right, weight) };
+    case "concat":
+    case "elementwise":
+      return { ...value, of: value.of.map((each) => withWeight(each, weight)) };
+    default:
+      return { ...value, of: withWeight(value.of, weight) };
+  }
+};
+
+const ports = (graph: Graph): Pick<Program, "inputs" | "outputs" | "kept"> => {
+  const nodes = new Map(graph.nodes.map((node) => [node.id, node]));
+  const storage = (element: "float" | "int"): StorageType => (element === "int" ? "i32" : "f32");
+  const port = (space: "output" | "kept") => (output: Graph["outputs"][number], index: number): Port => {
+    const node = nodes.get(output.value);
+    if (!node) throw new Error(`internal: output "${output.name}" is no value`);
+    return { name: output.name, storage: storage(node.type.element), layout: output.layout, shape: layoutShape(output.layout, node.type), buffer: { space, index } };
+  };
+  const inputs = graph.nodes.flatMap((node) => (node.op === "input" ? [node] : []));
+  return {
+    inputs: inputs.map((node, index) => ({
+      name: node.attrs.name,
+      storage: storage(node.type.element),
+      layout: node.attrs.layout,
+      shape: layoutShape(node.attrs.layout, node.type),
+      buffer: { space: "input", index },
+    })),
+    outputs: graph.outputs.map(port("output")),
+    kept: graph.kept.map(port("kept")),
+  };
+};
+
+const parametersOf = (graph: Graph): Program["parameters"] => {
+  const slots = new Map<string, readonly number[]>();
+  for (const node of graph.nodes) if (node.op === "parameter") slots.set(node.attrs.name, node.attrs.shape);
+  return [...slots].map(([name, shape]) => ({ name, shape }));
+};

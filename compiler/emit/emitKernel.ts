@@ -1,0 +1,19 @@
+import type { EmittedKernel, FusedKernel, KernelHeader } from "../schedule/kernels.ts";
+import { emitAttention } from "./attention.ts";
+import { emitGemm } from "./gemm.ts";
+import { emitMap } from "./map.ts";
+import { emitRow } from "./row.ts";
+
+/** The CUDA text of a fused kernel, by its family. */
+export const emitKernel = (kernel: FusedKernel, header: KernelHeader): EmittedKernel => {
+  switch (kernel.kind) {
+    case "gemm":
+      return emitGemm(kernel, header);
+    case "attention":
+      return emitAttention(kernel, header);
+    case "map":
+      return emitMap(kernel, header);
+    case "row":
+      return emitRow(kernel, header);
+  }
+};

@@ -1,0 +1,40 @@
+import type { Graph, Node } from "../ir/graph.ts";
+import type { FusionNote } from "./compiled.ts";
+import { usesOf, type Roles, type Uses } from "./schedule/lower/roles.ts";
+import { isViewOp } from "./schedule/view.ts";
+
+/** For each value that could have joined another's kernel: whether it did, and why. */
+export const fusionNotes = (graph: Graph, roles: Roles): readonly FusionNote[] => {
+  const uses = usesOf(graph);
+  return graph.nodes.flatMap((node) => {
+    const note = noteOf(node, roles, uses);
+    return note ? [{ span: node.span, path: node.path, ...note }] : [];
+  });
+};
+
+type Said = Pick<FusionNote, "fused" | "what" | "because">;
+
+const noteOf = (node: Node, roles: Roles, uses: Uses): Said | null => {
+  const role = roles.of(node.id);
+  const readers = uses.get(node.id) ?? [];
+  if (node.op === "pointwise" && role.kind === "fused") return { fused: true, what: "pointwise op", because: "it alone reads the product in front of it: it is that kernel's epilogue" };
+  if (node.op === "pointwise" && role.kind === "kernel") return { fused: false, what: "pointwise op", because: whyAlone(node, roles, uses) };
+  if (node.op === "normalize" && role.kind === "fused") return { fused: true, what: "normalisation", because: "only products read it: they normalise as they load" };
+  if (node.op === "normalize" && role.kind === "kernel") {
+    const other = readers.find((use) => use === "output" || use.by.op !== "linear");
+    return { fused: false, what: "normalisation", because: other === "output" ? "its result is wanted as it stands" : `it is also read by ${other === undefined ? "nothing" : other.by.op}` };
+  }
+  if (role.kind === "view" && isViewOp(node.op)) return { fused: true, what: node.op, because: "an address map: its readers compute where its elements lie" };
+  return null;
+};
+
+const whyAlone = (node: Node, roles: Roles, uses: Uses): string => {
+  for (const id of node.inputs) {
+    const input = roles.node(id);
+    if (!["linear", "conv", "normalize", "softmax"].includes(input.op)) continue;
+    const readers = uses.get(id)?.length ?? 0;
+    if (readers > 1) return `${input.op} at line ${input.span.line} is read ${readers} times`;
+    return `${input.op} at line ${input.span.line} has other tokens or channels`;
+  }
+  return "no product or normalisation stands in front of it";
+};
