@@ -6,6 +6,18 @@ import { seededRule, seededValues } from "../../compiler/cli/golden/seeded.ts";
 const full = (values: readonly number[], integer = false): Expected => ({ kind: "full", integer, values });
 const bound = { relL2: 1e-3, maxAbs: 0.5 };
 
+/** The mix of 32 bits, worked out with integers of any size. */
+const mix = (start: bigint): number => {
+  const mask = 0xffffffffn;
+  let x = start & mask;
+  x ^= x >> 16n;
+  x = (x * 0x7feb352dn) & mask;
+  x ^= x >> 15n;
+  x = (x * 0x846ca68bn) & mask;
+  x ^= x >> 16n;
+  return Number(x) / 2 ** 32;
+};
+
 describe("seeded tensors", () => {
   it("are drawn with the mean and standard deviation asked for", () => {
     const values = seededValues({ name: "input.video", mean: 0.5, deviation: 2 }, 20_000);
@@ -17,17 +29,7 @@ describe("seeded tensors", () => {
   });
 
   it("follow the definition to the last bit", () => {
-    // fnv1a32("a") = 0xe40c292c; the mix worked out with 64-bit integers.
-    const mix = (start: bigint): number => {
-      const mask = 0xffffffffn;
-      let x = start & mask;
-      x ^= x >> 16n;
-      x = (x * 0x7feb352dn) & mask;
-      x ^= x >> 15n;
-      x = (x * 0x846ca68bn) & mask;
-      x ^= x >> 16n;
-      return Number(x) / 2 ** 32;
-    };
+    // fnv1a32("a") = 0xe40c292c
     const expected = [0n, 1n, 2n, 70_000n].map((index) =>
       Math.fround(Math.sqrt(3) * (2 * mix(0xe40c292cn + index * 0x9e3779b9n) - 1)),
     );

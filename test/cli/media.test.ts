@@ -38,6 +38,39 @@ const hasFfmpeg = ((): boolean => {
   }
 })();
 
+/** A lossless video of a clip's frames, each shown `repeat` times. */
+function makeVideo(name: string, repeat: number): string {
+  const file = join(scratch, name);
+  const pixels = renderClip(drawClip(folderSeed));
+  const frame = 64 * 64 * 3;
+  const frames = Array.from({ length: 8 * repeat }, (_, t) =>
+    pixels.subarray(Math.floor(t / repeat) * frame, (Math.floor(t / repeat) + 1) * frame),
+  );
+  execFileSync(
+    "ffmpeg",
+    [
+      "-v",
+      "error",
+      "-y",
+      "-f",
+      "rawvideo",
+      "-pix_fmt",
+      "rgb24",
+      "-s",
+      "64x64",
+      "-r",
+      "30",
+      "-i",
+      "-",
+      "-c:v",
+      "png",
+      file,
+    ],
+    { input: Buffer.concat(frames) },
+  );
+  return file;
+}
+
 describe("clips", () => {
   it("knows inputs that hold clips from those that do not", () => {
     expect(clipLayout(bcthw, [1, 3, 8, 64, 64])).toEqual(motionInput);
@@ -139,39 +172,6 @@ describe("preprocessing", () => {
 });
 
 describe.skipIf(!hasFfmpeg)("videos (with ffmpeg)", () => {
-  /** A lossless video of a clip's frames, each shown `repeat` times. */
-  function makeVideo(name: string, repeat: number): string {
-    const file = join(scratch, name);
-    const pixels = renderClip(drawClip(folderSeed));
-    const frame = 64 * 64 * 3;
-    const frames = Array.from({ length: 8 * repeat }, (_, t) =>
-      pixels.subarray(Math.floor(t / repeat) * frame, (Math.floor(t / repeat) + 1) * frame),
-    );
-    execFileSync(
-      "ffmpeg",
-      [
-        "-v",
-        "error",
-        "-y",
-        "-f",
-        "rawvideo",
-        "-pix_fmt",
-        "rgb24",
-        "-s",
-        "64x64",
-        "-r",
-        "30",
-        "-i",
-        "-",
-        "-c:v",
-        "png",
-        file,
-      ],
-      { input: Buffer.concat(frames) },
-    );
-    return file;
-  }
-
   it("decodes the frames that were put in", async () => {
     expect(await readClips([makeVideo("clip.mkv", 1)], motionInput, published)).toEqual(expectedInput(folderSeed));
     const source = await openVideo(makeVideo("slow.mkv", 5));

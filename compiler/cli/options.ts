@@ -1,0 +1,74 @@
+import { InvalidArgumentError } from "commander";
+import type { Precision } from "../../ir/types.ts";
+import { didYouMean } from "../diagnostics.ts";
+
+/** Makes a parser of one name out of several; an unknown one is answered with the nearest. */
+const oneOf =
+  <Name extends string>(names: readonly Name[]) =>
+  (text: string): Name => {
+    const found = names.find((name) => name === text);
+    if (found !== undefined) return found;
+    const nearest = didYouMean(text, names);
+    throw new InvalidArgumentError(`${nearest === "" ? "" : `${nearest} `}It is one of ${names.join(", ")}.`);
+  };
+
+export const precisions: readonly Precision[] = ["f32", "f16", "bf16"];
+export const parsePrecision: (text: string) => Precision = oneOf(precisions);
+
+/** `evaluator` is the float64 interpreter of the graph: exact, slow, and no device at all. */
+export type DeviceName = "auto" | "cuda" | "emulated" | "evaluator";
+export const deviceNames: readonly DeviceName[] = ["auto", "cuda", "emulated", "evaluator"];
+export const parseDevice: (text: string) => DeviceName = oneOf(deviceNames);
+
+export type BatchRange = { readonly min: number; readonly max: number };
+/** `8`, or `1..32`: one build serves all of them. */
+export function parseBatch(text: string): BatchRange {
+  const [, from, to] = /^(\d+)(?:\.\.(\d+))?$/.exec(text) ?? [];
+  const [min, max] = [Number(from), Number(to ?? from)];
+  if (from === undefined || min < 1) throw new InvalidArgumentError("It is a number from 1, or a range as 1..32.");
+  if (max < min) throw new InvalidArgumentError(`The range is empty: ${max} is below ${min}.`);
+  if (max > 65_535) throw new InvalidArgumentError("It is at most 65535.");
+  return { min, max };
+}
+
+/** `sm_80,sm_90a`: what cubins are made for. */
+export function parseArchitectures(text: string): readonly string[] {
+  const names = text.split(",").map((name) => name.trim());
+  for (const name of names) {
+    if (!/^(sm|compute)_\d{2,3}a?$/.test(name)) {
+      throw new InvalidArgumentError(`"${name}" is not an architecture such as sm_80 or sm_90a.`);
+    }
+  }
+  return [...new Set(names)];
+}
+
+/** Collects `NAME=FILE`, given once for each input, or once for each example of an input's batch. */
+export function collectInput(
+  text: string,
+  before: ReadonlyMap<string, readonly string[]>,
+): ReadonlyMap<string, readonly string[]> {
+  const at = text.indexOf("=");
+  if (at < 1 || at === text.length - 1) throw new InvalidArgumentError("It is NAME=FILE, as in video=clip.mp4.");
+  const [name, file] = [text.slice(0, at), text.slice(at + 1)];
+  return new Map([...before, [name, [...(before.get(name) ?? []), file]]]);
+}
+
+export function parseCount(text: string): number {
+  const count = Number(text);
+  if (!Number.isInteger(count) || count < 1) throw new InvalidArgumentError("It is a number from 1.");
+  return count;
+}
+
+/** One number for all channels, or three: red, green, blue. */
+export function parseChannels(text: string): readonly number[] {
+  const numbers = text.split(",").map(Number);
+  const [first, ...rest] = numbers;
+  if (
+    first === undefined ||
+    numbers.some((value) => !Number.isFinite(value)) ||
+    (rest.length !== 0 && rest.length !== 2)
+  ) {
+    throw new InvalidArgumentError("It is one number, or three for red, green and blue: 0.45 or 0.48,0.46,0.41.");
+  }
+  return rest.length === 0 ? [first, first, first] : numbers;
+}
