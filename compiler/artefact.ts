@@ -127,6 +127,7 @@ function reasonOf(error: unknown): string {
     case "EROFS":
       return "there is no permission to write there";
     case "ENOTDIR":
+    case "EEXIST":
       return "part of its path is a file";
     default:
       return error instanceof Error ? error.message : String(error);
