@@ -1,14 +1,19 @@
 import { fileURLToPath } from "node:url";
-import { defineConfig } from "vitest/config";
+import { defineConfig, type ViteUserConfig } from "vitest/config";
 
-const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
-export default defineConfig({
+/** Where CI wants the count of tests. */
+const results = process.env["FOVEA_TEST_RESULTS"];
+
+const config: ViteUserConfig = defineConfig({
   resolve: { alias: { "fovea/runtime": here("runtime/index.ts"), fovea: here("compiler/dsl/index.ts") } },
   test: {
     include: ["test/**/*.test.ts"],
     exclude: ["test/gpu/**", "test/nvcc/**", "node_modules/**"],
     testTimeout: 60_000,
     maxWorkers: 2,
+    ...(results ? { reporters: ["default", "json"], outputFile: { json: results } } : {}),
   },
 });
+export default config;

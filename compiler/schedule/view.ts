@@ -43,7 +43,7 @@ export const flatten = (axes: readonly Extent[], at: Coordinates): Scalar =>
 export const unflatten = (axes: readonly Extent[], flat: Scalar): Coordinates => {
   const at: { [axis: string]: Scalar } = {};
   let rest = flat;
-  for (const [i, { axis, size }] of [...axes].reverse().entries()) {
+  for (const [i, { axis, size }] of axes.toReversed().entries()) {
     at[axis] = size === 1 ? zero : i === axes.length - 1 ? rest : mod(rest, literal(size));
     rest = floorDiv(rest, literal(size));
   }

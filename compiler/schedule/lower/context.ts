@@ -1,5 +1,5 @@
 import type { Graph, Node, ValueId } from "../../../ir/graph.ts";
-import { layoutOffset } from "../../../ir/layout.ts";
+import { layoutOffset } from "../../../ir/layoutOffset.ts";
 import type { Linear, Origin, WeightExpr } from "../../../ir/program.ts";
 import type { Scalar } from "../../../ir/scalar.ts";
 import { add, literal, mul } from "../../../ir/scalarBuild.ts";
@@ -64,10 +64,10 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision):
     }
     if (node.op === "input") {
       const root = `input ${node.attrs.name}`;
-      const { elements } = layoutOffset(node.attrs.layout, node.type);
+      const { exampleStride, exampleSize } = layoutOffset(node.attrs.layout, node.type);
       roots.set(root, {
         source: { kind: "port", space: "input", index: inputs.indexOf(node.id) },
-        operand: { storage: node.type.element === "int" ? "i32" : "f32", exampleStride: node.type.batch ? elements : 0, exampleSize: elements },
+        operand: { storage: node.type.element === "int" ? "i32" : "f32", exampleStride, exampleSize },
       });
       return layoutView(node.type, root, node.attrs.layout);
     }

@@ -1,5 +1,5 @@
 import type { ValueId } from "../../../ir/graph.ts";
-import { layoutOffset } from "../../../ir/layout.ts";
+import { layoutOffset } from "../../../ir/layoutOffset.ts";
 import type { Scalar } from "../../../ir/scalar.ts";
 import { literal, lt, sub, variable } from "../../../ir/scalarBuild.ts";
 import type { Ranges } from "../../../ir/scalarRange.ts";
@@ -83,10 +83,10 @@ export const storesOf = (context: Context, value: ValueId, into: Operands): read
   const read = (context.uses.get(value) ?? []).some((use) => use !== "output");
   if (read || context.memory.has(value)) stores.push(into.access(oneRoot(rowElement(context.view(value), r, n)), ranges));
   for (const { space, index, layout } of portsOf(context, value)) {
-    const { elements } = layoutOffset(layout, type);
+    const { exampleStride, exampleSize } = layoutOffset(layout, type);
     const operand = into.port(space, index, {
       source: { kind: "port", space, index },
-      operand: { storage: type.element === "int" ? "i32" : "f32", exampleStride: type.batch ? elements : 0, exampleSize: elements },
+      operand: { storage: type.element === "int" ? "i32" : "f32", exampleStride, exampleSize },
     });
     const place = oneRoot(rowElement(layoutView(type, "port", layout), r, n));
     stores.push({ operand, offset: simplify(place.offset, ranges), valid: literal(1), fill: 0 });
