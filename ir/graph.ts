@@ -29,21 +29,36 @@ export type ValueId = number & { readonly [valueId]: true };
 export type Ops = {
   input: { inputs: readonly []; attrs: { readonly name: string; readonly layout: Layout } };
   /** A checkpoint's tensor; `layout` says how its dimensions (`shape`) become axes and channels. */
-  parameter: { inputs: readonly []; attrs: { readonly name: string; readonly shape: readonly number[]; readonly layout: Layout } };
+  parameter: {
+    inputs: readonly [];
+    attrs: { readonly name: string; readonly shape: readonly number[]; readonly layout: Layout };
+  };
   constant: { inputs: readonly []; attrs: { readonly values: readonly number[] } };
 
   /** y[n] = sum over channels of x[c] * weight[n, c]; the weight has the one axis `out`. */
   linear: { inputs: readonly [x: ValueId, weight: ValueId]; attrs: Record<never, never> };
   /** Cross-correlation over the axes of `window`; the weight has the axes `out` and the window's, channels / groups channels. */
-  conv: { inputs: readonly [x: ValueId, weight: ValueId]; attrs: { readonly window: readonly WindowAxis[]; readonly groups: number } };
+  conv: {
+    inputs: readonly [x: ValueId, weight: ValueId];
+    attrs: { readonly window: readonly WindowAxis[]; readonly groups: number };
+  };
   /** Each output element from the inputs' elements at the same position (`argument`); may read coordinates (`x.t`, `channel`). */
   pointwise: { inputs: readonly ValueId[]; attrs: { readonly body: Scalar } };
   /** (x - mean) / sqrt(variance + eps) over each of `groups` runs of channels, and over the axes named. */
-  normalize: { inputs: readonly [x: ValueId]; attrs: { readonly eps: number; readonly groups: number; readonly axes: readonly string[] } };
+  normalize: {
+    inputs: readonly [x: ValueId];
+    attrs: { readonly eps: number; readonly groups: number; readonly axes: readonly string[] };
+  };
   softmax: { inputs: readonly [x: ValueId]; attrs: { readonly over: "channels" | readonly string[] } };
   /** Drops the axes named, of the grid and of the prefix's repetitions. */
-  reduce: { inputs: readonly [x: ValueId]; attrs: { readonly kind: "mean" | "sum" | "max"; readonly axes: readonly string[] } };
-  pool: { inputs: readonly [x: ValueId]; attrs: { readonly kind: "mean" | "max"; readonly window: readonly WindowAxis[]; readonly countPadding: boolean } };
+  reduce: {
+    inputs: readonly [x: ValueId];
+    attrs: { readonly kind: "mean" | "sum" | "max"; readonly axes: readonly string[] };
+  };
+  pool: {
+    inputs: readonly [x: ValueId];
+    attrs: { readonly kind: "mean" | "max"; readonly window: readonly WindowAxis[]; readonly countPadding: boolean };
+  };
   /** normalize(score(scale * q kT)) v over the keys that `pattern` names; tables are what `score` loads from. */
   attend: { inputs: readonly [q: ValueId, k: ValueId, v: ValueId, ...tables: ValueId[]]; attrs: AttendAttrs };
 
@@ -58,7 +73,10 @@ export type Ops = {
   /** The mean of a repeated prefix over these axes. */
   meanPrefix: { inputs: readonly [x: ValueId]; attrs: { readonly over: readonly string[] } };
   /** Of each of `groups` equal runs of channels, `width` channels from `start`. */
-  channels: { inputs: readonly [x: ValueId]; attrs: { readonly groups: number; readonly start: number; readonly width: number } };
+  channels: {
+    inputs: readonly [x: ValueId];
+    attrs: { readonly groups: number; readonly start: number; readonly width: number };
+  };
   /** Side by side in the channels, or end to end along an axis. */
   concat: { inputs: readonly ValueId[]; attrs: { readonly over: "channels" | { readonly axis: string } } };
   /** Positions of a block of tokens side by side in the channels, the last axis of `size` fastest; short blocks are filled with zeros. */
@@ -75,9 +93,19 @@ export type Ops = {
   /** The same value at every position of new axes. */
   expand: { inputs: readonly [x: ValueId]; attrs: { readonly sizes: readonly AxisSize[] } };
   /** Every `step`-th position of an axis from `start`, `size` of them. */
-  slice: { inputs: readonly [x: ValueId]; attrs: { readonly axis: string; readonly start: number; readonly step: number; readonly size: number } };
+  slice: {
+    inputs: readonly [x: ValueId];
+    attrs: { readonly axis: string; readonly start: number; readonly step: number; readonly size: number };
+  };
   /** Another extent of some axes; the source position of output i is floor(i * in / out) for nearest. */
-  resize: { inputs: readonly [x: ValueId]; attrs: { readonly to: readonly AxisSize[]; readonly mode: "nearest" | "bilinear" | "bicubic"; readonly alignCorners: boolean } };
+  resize: {
+    inputs: readonly [x: ValueId];
+    attrs: {
+      readonly to: readonly AxisSize[];
+      readonly mode: "nearest" | "bilinear" | "bicubic";
+      readonly alignCorners: boolean;
+    };
+  };
 };
 export type Op = keyof Ops;
 

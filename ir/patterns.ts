@@ -16,7 +16,12 @@ export type Pattern =
   /** Keys in the query's window. The grid is rolled by `shift` first; a window that wraps falls into its parts. */
   | { readonly kind: "window"; readonly size: AxisNumbers; readonly shift: AxisNumbers }
   /** Keys at most `radius` steps of `dilation` away; at the border the neighbourhood is cut, or moved inwards whole. */
-  | { readonly kind: "near"; readonly radius: AxisNumbers; readonly dilation: number; readonly border: "cut" | "inwards" }
+  | {
+      readonly kind: "near";
+      readonly radius: AxisNumbers;
+      readonly dilation: number;
+      readonly border: "cut" | "inwards";
+    }
   /** Keys on every `stride`-th position: congruent to the query's own ("query"), or to a fixed phase. */
   | { readonly kind: "every"; readonly stride: AxisNumbers; readonly phase: "query" | number }
   /** Keys not after the query on this axis. */

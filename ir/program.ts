@@ -66,7 +66,14 @@ export type WeightExpr =
   | { readonly kind: "constant"; readonly shape: readonly number[]; readonly values: readonly number[] }
   | { readonly kind: "reshape"; readonly of: WeightExpr; readonly shape: readonly number[] }
   | { readonly kind: "permute"; readonly of: WeightExpr; readonly order: readonly number[] }
-  | { readonly kind: "slice"; readonly of: WeightExpr; readonly axis: number; readonly start: number; readonly step: number; readonly size: number }
+  | {
+      readonly kind: "slice";
+      readonly of: WeightExpr;
+      readonly axis: number;
+      readonly start: number;
+      readonly step: number;
+      readonly size: number;
+    }
   | { readonly kind: "concat"; readonly of: readonly WeightExpr[]; readonly axis: number }
   /** Zeros (or `fill`) behind the elements, up to `shape`. */
   | { readonly kind: "pad"; readonly of: WeightExpr; readonly shape: readonly number[]; readonly fill: number }
@@ -79,7 +86,13 @@ export type WeightExpr =
   /** Along `axis`, element i of the result is element index[i]. */
   | { readonly kind: "take"; readonly of: WeightExpr; readonly axis: number; readonly index: readonly number[] }
   /** Linear interpolation along one axis: result i = sum over j of weights[i][j] * source[index[i][j]]. */
-  | { readonly kind: "interpolate"; readonly of: WeightExpr; readonly axis: number; readonly index: readonly (readonly number[])[]; readonly weights: readonly (readonly number[])[] }
+  | {
+      readonly kind: "interpolate";
+      readonly of: WeightExpr;
+      readonly axis: number;
+      readonly index: readonly (readonly number[])[];
+      readonly weights: readonly (readonly number[])[];
+    }
   /** [N, K] in the order in which a tensor-core kernel reads it; see templates/gemm. N and K are padded with zeros to the tile. */
   | { readonly kind: "pack"; readonly of: WeightExpr; readonly order: WeightOrder };
 export type WeightOrder =
@@ -111,7 +124,12 @@ export type Kernel = {
   /** Tiles and the reasons for them, for people. */
   readonly notes: readonly string[];
 };
-export type PtxasReport = { readonly registers: number; readonly spillBytes: number; readonly staticSharedBytes: number; readonly stackBytes: number };
+export type PtxasReport = {
+  readonly registers: number;
+  readonly spillBytes: number;
+  readonly staticSharedBytes: number;
+  readonly stackBytes: number;
+};
 
 /** One launch. */
 export type Step = {
@@ -124,7 +142,12 @@ export type Step = {
   readonly work: { readonly flops: Linear; readonly readBytes: Linear; readonly writeBytes: Linear };
 };
 /** factor * ceil((fixed + perExample * batch) / divisor). */
-export type BlockCount = { readonly factor: number; readonly fixed: number; readonly perExample: number; readonly divisor: number };
+export type BlockCount = {
+  readonly factor: number;
+  readonly fixed: number;
+  readonly perExample: number;
+  readonly divisor: number;
+};
 /** fixed + perExample * batch. */
 export type Linear = { readonly fixed: number; readonly perExample: number };
 export type Argument =

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { erf } from "../../ir/erf.ts";
 import type { BinaryOp, Scalar, UnaryOp } from "../../ir/scalar.ts";
@@ -102,10 +102,11 @@ describe("text", () => {
   });
 });
 
-describe("values", () => {
-  const value = (text: string, variables: Record<string, number> = {}): number =>
-    evaluateScalar(parseScalar(text), { variables });
+const value = (text: string, variables: Record<string, number> = {}): number =>
+  evaluateScalar(parseScalar(text), { variables });
+const outOfReach = (): number => expect.fail("read");
 
+describe("values", () => {
   test.each([
     ["floorDiv(-7, 4)", -2],
     ["mod(-7, 4)", 1],
@@ -124,7 +125,6 @@ describe("values", () => {
 
   test("what && and a choice do not need is not read", () => {
     const guarded = parseScalar("x > 0 && table0[x] > 0 ? table0[x] : 9");
-    const outOfReach = (): number => expect.fail("read");
     expect(evaluateScalar(guarded, { variables: { x: 0 }, load: outOfReach })).toBe(9);
     const compiled = compileScalar(guarded, { variable: () => 0, load: outOfReach });
     expect(compiled(Float64Array.of(0))).toBe(9);

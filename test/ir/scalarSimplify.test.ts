@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { BinaryOp, Scalar } from "../../ir/scalar.ts";
 import { binary, literal, select, unary, variable } from "../../ir/scalarBuild.ts";
@@ -199,9 +199,10 @@ describe("what vector loads need", () => {
   });
 });
 
+const tile = (q: number, k: number): Ranges => ({ "q.t": { min: q, max: q + 3 }, "k.t": { min: k, max: k + 3 } });
+
 test("a condition over a tile holds always, never or maybe", () => {
   const causal = parseScalar("k.t <= q.t");
-  const tile = (q: number, k: number): Ranges => ({ "q.t": { min: q, max: q + 3 }, "k.t": { min: k, max: k + 3 } });
   expect(decide(causal, tile(4, 0))).toBe("always");
   expect(decide(causal, tile(4, 4))).toBe("maybe");
   expect(decide(causal, tile(0, 4))).toBe("never");
