@@ -19,8 +19,8 @@ export const toStorage = (values: Float64Array | Float32Array, storage: StorageT
       return bytesOfArray(bits);
     }
     case "bf16": {
-      const bits = toBfloat16(values);
-      if (bits.some(isInfiniteBfloat)) refuseOverflow(fromBfloat16(bits), values, storage, what);
+      const { bits, overflows } = toBfloat16(values);
+      if (overflows) refuseOverflow(fromBfloat16(bits), values, storage, what);
       return bytesOfArray(bits);
     }
     case "i32":
@@ -69,28 +69,34 @@ const halfValues = (): Float32Array => {
   return halfTable;
 };
 
-const toBfloat16 = (values: Float64Array | Float32Array): Uint16Array => {
+/** `overflows`: some result is infinite, of a number that may not have been. */
+const toBfloat16 = (values: Float64Array | Float32Array): { bits: Uint16Array; overflows: boolean } => {
   const single = values instanceof Float32Array ? values : new Float32Array(values);
   const words = new Uint32Array(single.buffer, single.byteOffset, single.length);
   const bits = new Uint16Array(values.length);
+  let overflows = false;
   for (let i = 0; i < bits.length; i++) {
     const word = words[i] ?? 0;
-    const dropped = word & 0xffff;
-    let kept = word >>> 16;
-    if ((word & 0x7fffffff) > 0x7f800000) kept |= 0x40; // a NaN stays one
-    else if (dropped > 0x8000) kept++;
-    else if (dropped === 0x8000) {
-      // Halfway, in float32: the number itself may lie to either side of it.
-      const [exact, rounded] = [Math.abs(values[i] ?? 0), Math.abs(single[i] ?? 0)];
-      if (exact > rounded || (exact === rounded && (kept & 1) === 1)) kept++;
+    const upper = word >>> 16;
+    if ((word & 0x7fffffff) > 0x7f800000) {
+      bits[i] = upper | 0x40; // a NaN stays one
+      continue;
     }
-    bits[i] = kept;
+    let up = (word & 0xffff) > 0x8000 ? 1 : 0;
+    if ((word & 0xffff) === 0x8000) up = roundHalf(values[i] ?? 0, single[i] ?? 0, upper & 1);
+    bits[i] = upper + up;
+    if (((upper + up) & 0x7fff) === 0x7f80) overflows = true;
   }
-  return bits;
+  return { bits, overflows };
+};
+
+/** Whether to go up from halfway between two results, to which a rounding to float32 may have brought `exact`. */
+const roundHalf = (exact: number, halfway: number, toEven: number): number => {
+  const beyond = Math.abs(exact) - Math.abs(halfway);
+  return beyond > 0 ? 1 : beyond < 0 ? 0 : toEven;
 };
 
 const isInfiniteHalf = (bits: number): boolean => (bits & 0x7fff) === 0x7c00;
-const isInfiniteBfloat = (bits: number): boolean => (bits & 0x7fff) === 0x7f80;
 
 /** Infinities may come from the checkpoint (a mask's), but must not be made here. */
 const refuseOverflow = <Rounded extends ArrayLike<number>>(

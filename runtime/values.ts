@@ -128,6 +128,14 @@ export const pad = ({ shape, data }: Values, to: readonly number[], fill: number
 export const sum = ({ shape, data }: Values, axis: number): Values => {
   const { outer, size, inner } = splitAt(shape, axis);
   const result = new Float64Array(outer * inner);
+  if (inner === 1) {
+    for (let o = 0, from = 0; o < outer; o++) {
+      let total = 0;
+      for (const end = from + size; from < end; from++) total += data[from] ?? 0;
+      result[o] = total;
+    }
+    return { shape: shape.toSpliced(axis, 1), data: result };
+  }
   for (let o = 0; o < outer; o++)
     for (let s = 0; s < size; s++) {
       const from = (o * size + s) * inner;
@@ -166,6 +174,10 @@ export const matmul = (left: Values, right: Values): Values => {
   if (left.shape.length !== 2 || right.shape.length !== 2 || inner !== rightRows)
     throw new RuntimeError(`cannot multiply ${formatShape(left.shape)} by ${formatShape(right.shape)}`);
   const result = new Float64Array(rows * columns);
+  if (columns === 1) {
+    for (let row = 0; row < rows; row++) result[row] = dot(left.data, row * inner, right.data);
+    return { shape: [rows, 1], data: result };
+  }
   // Bands of the right side that stay in the cache while every row of the left passes over them.
   const band = 64;
   for (let k0 = 0; k0 < inner; k0 += band) {
@@ -174,6 +186,12 @@ export const matmul = (left: Values, right: Values): Values => {
       addProduct(left.data, row * inner, right.data, k0, k1, columns, result, row * columns);
   }
   return { shape: [rows, columns], data: result };
+};
+
+const dot = (left: Float64Array, leftAt: number, right: Float64Array): number => {
+  let total = 0;
+  for (let k = 0; k < right.length; k++) total += (left[leftAt + k] ?? 0) * (right[k] ?? 0);
+  return total;
 };
 
 /** result row += left row [k0, k1) x right rows [k0, k1), four of them at a time. */
