@@ -82,7 +82,7 @@ static SiteLog& log_of(Warp& w, Site site, AccessKind kind) {
   if (!w.log) w.log = new AccessLog;
   AccessLog& log = *w.log;
   log.used = true;
-  uint16_t& recent = log.recent[(site.line * 7 + kind.access * 3 + kind.bytes) & 63];
+  uint16_t& recent = log.recent[(site.line * 7 + (uintptr_t)site.file * (site.line == code_site) + kind.access * 3 + kind.bytes) & 63];
   auto matches = [&](const SiteLog& s) { return s.site.line == site.line && s.site.file == site.file && s.kind == kind; };
   if (recent && recent <= log.sites.size() && matches(log.sites[recent - 1])) return log.sites[recent - 1];
   size_t i = 0;
@@ -150,7 +150,12 @@ void note_instrumented(const void* address, uint32_t bytes, uint32_t access, con
   const Block& b = block_of(this_fiber());
   const bool shared = a >= (uint64_t)b.memory && a < (uint64_t)b.memory + (256 << 10);
   if (!shared && !in_arena(a)) return;  // locals and constants of the image
-  note(address, bytes, access, {nullptr, (uint32_t)(uintptr_t)code});
+  for (uint64_t at = a, end = a + bytes; at < end;) {  // in aligned pieces, as the hardware would have to do it
+    uint32_t piece = 16;
+    while (at % piece || at + piece > end) piece /= 2;
+    note((const void*)at, piece, access, {(const char*)code, code_site});
+    at += piece;
+  }
 }
 void note_dead(uint32_t bytes, uint32_t access, bool shared, Site site) {
   if (config.counters) log_access(this_fiber(), 0, {bytes, access, shared}, true, site);

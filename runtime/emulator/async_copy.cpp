@@ -60,7 +60,8 @@ void cp_async_mbarrier_arrive(uint32_t address, Site site) {
 }
 
 // --- bulk copies: the engine performs loads when nothing else can run (or at random), stores when their thread waits
-static void submit(Cluster& c, const BulkCopy& copy) {
+static void submit(Cluster& c, BulkCopy copy) {
+  if (config.races) race_issue(copy.owner, copy);
   c.bulk.push_back(copy);
   const bool load = copy.kind == BulkCopy::Kind::load || copy.kind == BulkCopy::Kind::tensor_load;
   if (load && (!config.late_copies || (config.seed && c.next_random() % 2)))
@@ -77,6 +78,7 @@ void move_tensor(const BulkCopy& copy, Block& to);  // tensor_map.cpp
 
 static void perform_load(Cluster& c, BulkCopy copy) {
   c.counters.bulk_bytes += copy.bytes;
+  if (config.races) race_complete(copy);
   if (copy.kind == BulkCopy::Kind::load) {
     move_contiguous(copy);
     mbarrier_complete_bytes(*copy.block, copy.mbarrier, copy.bytes);

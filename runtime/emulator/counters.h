@@ -38,7 +38,8 @@ struct Counters {
 /** A range of device memory that a launch was given: a pointer parameter or a range named through fovea_emu_name_range. */
 struct BufferRange {
   uint64_t begin, end;
-  int parameter;  // -1 for named ranges
+  int parameter;    // -1 for named ranges
+  uint32_t offset;  // of the pointer in the parameter
   std::string name;
 };
 

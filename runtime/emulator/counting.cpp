@@ -18,7 +18,7 @@ void name_range(uint64_t begin, uint64_t bytes, const std::string& name) {
       r.name = name;
       return;
     }
-  named_ranges.push_back({begin, begin + bytes, -1, name});
+  named_ranges.push_back({begin, begin + bytes, -1, 0, name});
 }
 void forget_ranges() { named_ranges.clear(); }
 
@@ -26,10 +26,12 @@ void forget_ranges() { named_ranges.clear(); }
 static void add_parameter_ranges(const Launch& l) {
   std::vector<BufferRange> found;
   for (uint32_t i = 0; i < l.kernel->parameter_count; i++) {
-    if (l.kernel->parameter_sizes[i] != 8) continue;
-    uint64_t address;
-    memcpy(&address, l.parameters[i], 8);
-    if (const Allocation* a = in_arena(address) ? find_allocation(address, 1) : nullptr) found.push_back({address, a->begin + a->bytes, (int)i, ""});
+    for (uint32_t at = 0; at + 8 <= l.kernel->parameter_sizes[i]; at += 8) {  // structs and tensor maps hold pointers too
+      uint64_t address;
+      memcpy(&address, (const uint8_t*)l.parameters[i] + at, 8);
+      const Allocation* a = in_arena(address) ? find_allocation(address, 1) : nullptr;
+      if (a) found.push_back({address, a->begin + a->bytes, (int)i, at, ""});
+    }
   }
   for (auto& r : found)
     for (const auto& other : found)
@@ -175,7 +177,7 @@ std::string counters_json(const char* kernel, const Counters& k, bool with_buffe
       if (ch == '"' || ch == '\\') name += '\\';
       if ((unsigned char)ch >= 32) name += ch;
     }
-    s += (i ? ",{" : "{") + std::string(r.parameter < 0 ? "\"name\":\"" + name + "\"" : format("\"parameter\":%d", r.parameter));
+    s += (i ? ",{" : "{") + std::string(r.parameter < 0 ? "\"name\":\"" + name + "\"" : format("\"parameter\":%d,\"offset\":%u", r.parameter, r.offset));
     s += format(",\"address\":\"0x%llx\",", (unsigned long long)r.begin) + number("size", r.end - r.begin) + ",\"read\":" + json(b.read) + ",\"written\":" + json(b.written) + "}";
   }
   return s + "]}";

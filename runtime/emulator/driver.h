@@ -30,6 +30,7 @@ struct Context {
 struct Function;
 struct Module {
   void* library;
+  int file = -1;  // the image, already without a name; kept for its debug information
   std::map<std::string, std::unique_ptr<Function>> functions;
 };
 struct Function {

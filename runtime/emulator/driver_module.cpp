@@ -121,9 +121,10 @@ DRIVER int cuModuleLoadData(Module** module, const void* image) {
     if (n <= 0) break;
     written += (size_t)n;
   }
-  close(file);
   const int e = written == bytes ? open_image(module, path) : invalid_image;
-  if (!getenv("FOVEA_EMU_KEEP_IMAGES")) unlink(path);
+  unlink(path);
+  if (e) close(file);
+  else (*module)->file = file;
   return e;
 }
 DRIVER int cuModuleLoadDataEx(Module** module, const void* image, unsigned, int*, void**) { return cuModuleLoadData(module, image); }
@@ -134,6 +135,7 @@ DRIVER int cuModuleUnload(Module* module) {
   for (auto& f : module->functions) driver().functions.erase(f.second.get());
   forget_kernel_images(module->library);
   dlclose(module->library);
+  if (module->file >= 0) close(module->file);
   driver().modules.destroy(module);
   return success;
 }
@@ -151,7 +153,7 @@ DRIVER int cuModuleGetFunction(Function** function, Module* module, const char* 
     }
     slot.reset(new Function{kernel, module});
     driver().functions.insert(slot.get());
-    add_kernel_image(kernel, module->library);
+    add_kernel_image(kernel, module->library, module->file);
   }
   *function = slot.get();
   return success;

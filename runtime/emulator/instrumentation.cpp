@@ -3,7 +3,7 @@
 #include "access.h"
 
 namespace emu {
-/** Places are not passed: the return address stands for one, as a line number without a file. */
+/** The return address stands for the place. */
 static void note_code(const void* address, uint32_t bytes, uint32_t access, const void* pc) {
   if (!watching || !current) return;
   const auto a = (uint64_t)address;

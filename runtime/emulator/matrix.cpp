@@ -92,7 +92,10 @@ template <int N> struct MmaTile {
   alignas(64) float c[16][8 * N];
 };
 
+// Lane 4g + t holds, of A, row g (and g + 8) and of B, column g: at k = 2t and 2t + 1 (and 8 more) for 16-bit elements, at
+// k = t (and t + 4) for tf32. So one register of four neighbouring lanes is a row of eight 16-bit elements.
 template <Element E> static FOVEA_INLINE void gather_a(float (&a)[16][16], void* const* args, int row) {
+  uint32_t packed[16][8];
   for (int lane = 0; lane < 32; lane++) {
     const uint32_t* r = ((const MmaArg*)args[lane])->a + 4 * row;
     const int g = lane >> 2, t = lane & 3;
@@ -100,14 +103,16 @@ template <Element E> static FOVEA_INLINE void gather_a(float (&a)[16][16], void*
       a[g][t] = tf32_value(r[0]), a[g + 8][t] = tf32_value(r[1]);
       a[g][t + 4] = tf32_value(r[2]), a[g + 8][t + 4] = tf32_value(r[3]);
     } else {
-      a[g][2 * t] = low_value<E>(r[0]), a[g][2 * t + 1] = high_value<E>(r[0]);
-      a[g + 8][2 * t] = low_value<E>(r[1]), a[g + 8][2 * t + 1] = high_value<E>(r[1]);
-      a[g][2 * t + 8] = low_value<E>(r[2]), a[g][2 * t + 9] = high_value<E>(r[2]);
-      a[g + 8][2 * t + 8] = low_value<E>(r[3]), a[g + 8][2 * t + 9] = high_value<E>(r[3]);
+      packed[g][t] = r[0], packed[g + 8][t] = r[1];
+      packed[g][t + 4] = r[2], packed[g + 8][t + 4] = r[3];
     }
   }
+  if (E == Element::tf32) return;
+  for (int i = 0; i < 16; i++)
+    for (int k = 0; k < 16; k += 8) *(Vector8*)&a[i][k] = widen<E>(&packed[i][k / 2]);
 }
 template <Element E, int N> static FOVEA_INLINE void gather_b(float (&b)[16][8 * N], void* const* args, int first) {
+  uint32_t packed[8 * N][8];  // by column
   for (int lane = 0; lane < 32; lane++) {
     const uint32_t* r = ((const MmaArg*)args[lane])->b + 2 * first;
     const int g = lane >> 2, t = lane & 3;
@@ -115,11 +120,18 @@ template <Element E, int N> static FOVEA_INLINE void gather_b(float (&b)[16][8 *
       if (E == Element::tf32) {
         b[t][8 * n + g] = tf32_value(r[2 * n]), b[t + 4][8 * n + g] = tf32_value(r[2 * n + 1]);
       } else {
-        b[2 * t][8 * n + g] = low_value<E>(r[2 * n]), b[2 * t + 1][8 * n + g] = high_value<E>(r[2 * n]);
-        b[2 * t + 8][8 * n + g] = low_value<E>(r[2 * n + 1]), b[2 * t + 9][8 * n + g] = high_value<E>(r[2 * n + 1]);
+        packed[8 * n + g][t] = r[2 * n], packed[8 * n + g][t + 4] = r[2 * n + 1];
       }
     }
   }
+  if (E == Element::tf32) return;
+  for (int n = 0; n < 8 * N; n += 8)
+    for (int k = 0; k < 16; k += 8) {
+      Vector8 block[8];
+      for (int i = 0; i < 8; i++) block[i] = widen<E>(&packed[n + i][k / 2]);
+      transpose(block);
+      for (int i = 0; i < 8; i++) *(Vector8*)&b[k + i][n] = block[i];
+    }
 }
 /** N column blocks from `first` on, for every row block. */
 template <Element E, int N> static FOVEA_INLINE void multiply_here(void* const* args, const MmaArg& shape, int first) {

@@ -19,19 +19,43 @@ static FOVEA_INLINE float value_of_bits(uint32_t bits) {
   memcpy(&f, &bits, 4);
   return f;
 }
-static FOVEA_INLINE float f16_value(uint32_t h) {
-  const uint32_t sign = (h & 0x8000) << 16, magnitude = (h & 0x7fff) << 13;
-  const float finite = value_of_bits(magnitude) * 0x1p112f;  // rebiases the exponent; exact for subnormals too
-  uint32_t bits;
-  memcpy(&bits, &finite, 4);
-  return value_of_bits(sign | ((h & 0x7c00) == 0x7c00 ? 0x7f800000 | magnitude : bits));
-}
-template <Element E> static FOVEA_INLINE float low_value(uint32_t pair) { return E == Element::bf16 ? value_of_bits(pair << 16) : f16_value(pair & 0xffff); }
-template <Element E> static FOVEA_INLINE float high_value(uint32_t pair) { return E == Element::bf16 ? value_of_bits(pair & 0xffff0000) : f16_value(pair >> 16); }
 /** The tensor core ignores the 13 low bits. */
 static FOVEA_INLINE float tf32_value(uint32_t bits) { return value_of_bits(bits & 0xffffe000); }
 
 typedef float Vector8 __attribute__((vector_size(32), aligned(32)));
+typedef uint32_t Bits8 __attribute__((vector_size(32), aligned(32)));
+typedef uint16_t Half8 __attribute__((vector_size(16)));
+
+/** Eight neighbouring 16-bit elements as float32. */
+template <Element E> static FOVEA_INLINE Vector8 widen(const void* elements) {
+  Half8 halves;
+  memcpy(&halves, elements, sizeof halves);
+  const Bits8 h = __builtin_convertvector(halves, Bits8);
+  if (E == Element::bf16) return (Vector8)(h << 16);
+  const Bits8 sign = (h & 0x8000u) << 16, magnitude = (h & 0x7fffu) << 13;
+  const Bits8 finite = (Bits8)((Vector8)magnitude * 0x1p112f);
+  const Bits8 special = (Bits8)((h & 0x7c00u) == 0x7c00u);  // all ones where infinite or NaN
+  return (Vector8)(sign | (special & (magnitude | 0x7f800000u)) | (~special & finite));
+}
+
+/** Turns 8 rows of 8 into 8 columns. */
+static FOVEA_INLINE void transpose(Vector8 (&r)[8]) {
+  Vector8 a[8], b[8];
+  for (int i = 0; i < 4; i++) {
+    a[2 * i] = __builtin_shufflevector(r[2 * i], r[2 * i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    a[2 * i + 1] = __builtin_shufflevector(r[2 * i], r[2 * i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    b[i] = __builtin_shufflevector(a[i], a[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+    b[i + 1] = __builtin_shufflevector(a[i], a[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    b[i + 2] = __builtin_shufflevector(a[i + 1], a[i + 3], 0, 1, 8, 9, 4, 5, 12, 13);
+    b[i + 3] = __builtin_shufflevector(a[i + 1], a[i + 3], 2, 3, 10, 11, 6, 7, 14, 15);
+  }
+  for (int i = 0; i < 4; i++) {
+    r[i] = __builtin_shufflevector(b[i], b[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    r[i + 4] = __builtin_shufflevector(b[i], b[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+}
 
 /** c[16][8] += a[16][Depth] * b[Depth][8], 8 rows at a time so that the sums stay in registers. Row pitch of a: 16. */
 template <int Depth> static FOVEA_INLINE void multiply_block(float* c, int c_pitch, const float* a, const float* b, int b_pitch) {

@@ -21,6 +21,7 @@ std::map<uint64_t, uint64_t> host_allocations;
 struct KernelImage {
   uint64_t begin, end;
   const void* library;
+  int file;
 };
 std::vector<KernelImage> kernel_images;
 struct Arena {
@@ -153,7 +154,7 @@ std::string describe_address(uint64_t address) {
   return text + " (outside every allocation)";
 }
 
-void add_kernel_image(const void* symbol, const void* library) {
+void add_kernel_image(const void* symbol, const void* library, int file) {
   if (in_kernel_image((uint64_t)symbol)) return;
   struct Search {
     uint64_t address, begin, end;
@@ -174,7 +175,7 @@ void add_kernel_image(const void* symbol, const void* library) {
       &search);
   if (!search.end) return;
   std::unique_lock<std::shared_mutex> lock(mutex);
-  kernel_images.push_back({search.begin, search.end, library});
+  kernel_images.push_back({search.begin, search.end, library, file});
 }
 bool in_kernel_image(uint64_t address) {  // called from a signal handler: takes no lock; images are only added between launches
   for (const auto& image : kernel_images)
@@ -182,6 +183,11 @@ bool in_kernel_image(uint64_t address) {  // called from a signal handler: takes
   return false;
 }
 
+int file_of_image(uint64_t address) {
+  for (const auto& image : kernel_images)
+    if (address >= image.begin && address < image.end) return image.file;
+  return -1;
+}
 void forget_kernel_images(const void* library) {
   std::unique_lock<std::shared_mutex> lock(mutex);
   kernel_images.erase(std::remove_if(kernel_images.begin(), kernel_images.end(), [&](const KernelImage& i) { return i.library == library; }), kernel_images.end());

@@ -40,7 +40,9 @@ bool in_host_allocation(uint64_t address);
 std::string describe_address(uint64_t address);
 
 // Loaded kernel images, whose code the watchdog may interrupt and whose constants kernels may read.
-void add_kernel_image(const void* symbol, const void* library);
+void add_kernel_image(const void* symbol, const void* library, int file);
+/** The open file of the image that holds an address, or -1. */
+int file_of_image(uint64_t address);
 void forget_kernel_images(const void* library);
 bool in_kernel_image(uint64_t address);
 

@@ -63,6 +63,16 @@ void race_release(Fiber* f, Block& b, uint32_t mbarrier) {
   join(clock, f->clock);
   f->clock[f->linear]++;
 }
+void race_issue(Fiber* f, BulkCopy& copy) {
+  copy.clock = f->clock;
+  f->clock[f->linear]++;
+}
+void race_complete(const BulkCopy& copy) {
+  if (copy.owner->block != copy.block) return;
+  auto& clock = copy.block->races->mbarriers[copy.mbarrier / 8];
+  if (clock.empty()) clock.assign(copy.clock.size(), 0);
+  join(clock, copy.clock);
+}
 void race_acquire(Fiber* f, Block& b, uint32_t mbarrier) {
   const auto& clock = b.races->mbarriers[mbarrier / 8];
   if (!clock.empty()) join(f->clock, clock);

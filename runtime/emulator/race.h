@@ -8,6 +8,9 @@ void race_join_warp(Warp& w, uint32_t mask);
 void race_barrier_arrive(Fiber* f, Barrier& b);
 void race_barrier_complete(Fiber* last, Barrier& b, uint32_t threads);
 void race_release(Fiber* f, Block& b, uint32_t mbarrier);
+/** At a bulk copy's issue: what its completion will order. */
+void race_issue(Fiber* f, BulkCopy& copy);
+void race_complete(const BulkCopy& copy);
 void race_acquire(Fiber* f, Block& b, uint32_t mbarrier);
 /** check_only: an asynchronous write at its issue, which must not meet earlier accesses but is not yet visible. */
 void race_access(Fiber* f, uint32_t offset, uint32_t bytes, uint32_t access, Site site, bool check_only = false);

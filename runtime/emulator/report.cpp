@@ -1,10 +1,12 @@
 // The texts of failures: where, and for a deadlock who waits for what.
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <cstdarg>
 #include <cstdio>
 #include <map>
 
+#include "memory.h"
 #include "state.h"
 
 namespace emu {
@@ -20,6 +22,7 @@ std::string format(const char* pattern, ...) {
 
 std::string place(Site site) {
   if (!site.file) return "";
+  if (site.line == code_site) return place_of_code(site.file);
   const char* slash = strrchr(site.file, '/');
   return format("%s:%u", slash ? slash + 1 : site.file, site.line);
 }
@@ -30,7 +33,9 @@ std::string place_of_code(const void* pc) {
   if (!pc || !dladdr(pc, &info) || !info.dli_fname) return "";
   const size_t offset = (size_t)((const char*)pc - (const char*)info.dli_fbase) - 1;
   std::string line;
-  const std::string command = format("addr2line -s -e '%s' 0x%zx 2>/dev/null", info.dli_fname, offset);
+  const int file = file_of_image((uint64_t)pc);
+  const std::string image = file >= 0 ? format("/proc/%d/fd/%d", (int)getpid(), file) : info.dli_fname;
+  const std::string command = format("addr2line -s -e '%s' 0x%zx 2>/dev/null", image.c_str(), offset);
   if (FILE* pipe = popen(command.c_str(), "r")) {
     char text[256];
     if (fgets(text, sizeof text, pipe)) line = text;

@@ -123,6 +123,7 @@ struct BulkCopy {
   Block* block;
   Fiber* owner;
   Site site;
+  std::vector<uint32_t> clock;  // of the owner at the issue, for the race check
 };
 
 struct Block : BlockView {
@@ -161,6 +162,9 @@ struct Cluster {
     return random;
   }
 };
+
+/** As a Site's line: its file is an address of code instead. */
+constexpr uint32_t code_site = ~0u;
 
 /** Failures as the driver API reports them. */
 enum Failure { failure_illegal_address = 700, failure_timeout = 702, failure_misaligned = 716, failure_launch = 719 };

@@ -64,6 +64,11 @@ void move_tensor(const BulkCopy& copy, Block& block) {
     if (watching && high > low) note_bulk(*block.cluster, global + (uint64_t)(x0 + low) * size, (uint32_t)(high - low) * size, !load);
     for (uint32_t at = 0; at < row_bytes; at += 16) {
       uint8_t* shared = block.shared + swizzled(copy.shared + r * row_bytes + at, m.swizzle);
+      if (const int64_t x = at / size; x >= low && x + 16 / size <= high && copy.reduce == TmaReduce::none) {  // all inside
+        auto* there = (uint8_t*)(global + (uint64_t)(x0 + x) * size);
+        load ? memcpy(shared, there, 16) : memcpy(there, shared, 16);
+        continue;
+      }
       for (uint32_t e = 0; e < 16; e += size) {
         const int64_t x = (at + e) / size;
         auto* there = (uint8_t*)(global + (uint64_t)(x0 + x) * size);

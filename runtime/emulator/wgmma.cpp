@@ -54,8 +54,6 @@ struct WgmmaTile {
   alignas(64) float b[16][256];
   alignas(64) float a[16][16];
 };
-template <Element E> static FOVEA_INLINE float value16(uint16_t bits) { return E == Element::bf16 ? value_of_bits((uint32_t)bits << 16) : f16_value(bits); }
-
 static void move_accumulators(const WgmmaRecord& r, WgmmaTile& tile, bool load) {
   for (int lane = 0; lane < 32; lane++) {
     float* d = r.d[lane];
@@ -69,43 +67,53 @@ static void move_accumulators(const WgmmaRecord& r, WgmmaTile& tile, bool load) 
   }
 }
 
-template <Element E> static void load_a(const WgmmaRecord& r, Block& b, uint32_t first_row, WgmmaTile& tile) {
+static const uint8_t* operand_at(const WgmmaRecord& r, Block& b, uint32_t address, const char* operand) {
+  if (address + 16 > b.shared_bytes) fail(failure_illegal_address, format("wgmma: operand %s reaches shared 0x%x, outside the block's %u bytes", operand, address, b.shared_bytes), r.site);
+  return b.shared + address;
+}
+// 16 bytes stay together under every swizzle, so both operands are read in pieces of eight elements: of k, or, when
+// transposed, of rows or columns.
+template <Element E> static FOVEA_INLINE void load_a(const WgmmaRecord& r, Block& b, uint32_t first_row, WgmmaTile& tile) {
   if (r.operands.a_registers) {
+    uint32_t packed[16][8];
     for (int lane = 0; lane < 32; lane++)
-      for (int h = 0; h < 4; h++) {
-        const int row = (lane >> 2) + (h & 1) * 8, k = (lane & 3) * 2 + (h >> 1) * 8;
-        tile.a[row][k] = low_value<E>(r.a[lane][h]), tile.a[row][k + 1] = high_value<E>(r.a[lane][h]);
-      }
+      for (int h = 0; h < 4; h++) packed[(lane >> 2) + (h & 1) * 8][(lane & 3) + (h >> 1) * 4] = r.a[lane][h];
+    for (int i = 0; i < 16; i++)
+      for (int k = 0; k < 16; k += 8) *(Vector8*)&tile.a[i][k] = widen<E>(&packed[i][k / 2]);
     return;
   }
   const Descriptor d(r.operands.a);
-  for (uint32_t row = 0; row < 16; row++)
-    for (uint32_t k = 0; k < 16; k++) {
-      const uint32_t at = d.address(first_row + row, k, r.operands.a_transposed);
-      if (at + 2 > b.shared_bytes) fail(failure_illegal_address, format("wgmma: operand A reaches shared 0x%x, outside the block's %u bytes", at, b.shared_bytes), r.site);
-      tile.a[row][k] = value16<E>(*(const uint16_t*)(b.shared + at));
+  for (uint32_t i = 0; i < 16; i += 8)
+    for (uint32_t k = 0; k < 16; k += 8) {
+      Vector8 block[8];
+      for (uint32_t j = 0; j < 8; j++) {
+        const uint32_t at = r.operands.a_transposed ? d.address(first_row + i, k + j, true) : d.address(first_row + i + j, k, false);
+        block[j] = widen<E>(operand_at(r, b, at, "A"));
+      }
+      if (r.operands.a_transposed) transpose(block);
+      for (uint32_t j = 0; j < 8; j++) *(Vector8*)&tile.a[i + j][k] = block[j];
     }
 }
-template <Element E> static void load_b(const WgmmaRecord& r, Block& b, WgmmaTile& tile) {
+template <Element E> static FOVEA_INLINE void load_b(const WgmmaRecord& r, Block& b, WgmmaTile& tile) {
   const Descriptor d(r.operands.b);
-  const bool transposed = r.operands.b_transposed;
-  const uint32_t n = (uint32_t)r.operands.n;
-  const uint32_t outer = transposed ? 16 : n, inner = transposed ? n : 16;
-  for (uint32_t i = 0; i < outer; i++)
-    for (uint32_t j = 0; j < inner; j += 8) {  // 16 bytes stay together under every swizzle
-      const uint32_t at = transposed ? d.address(j, i, true) : d.address(i, j, false);
-      if (at + 16 > b.shared_bytes) fail(failure_illegal_address, format("wgmma: operand B reaches shared 0x%x, outside the block's %u bytes", at, b.shared_bytes), r.site);
-      const auto* values = (const uint16_t*)(b.shared + at);
-      for (uint32_t e = 0; e < 8; e++) (transposed ? tile.b[i][j + e] : tile.b[j + e][i]) = value16<E>(values[e]);
+  for (uint32_t n = 0; n < (uint32_t)r.operands.n; n += 8)
+    for (uint32_t k = 0; k < 16; k += 8) {
+      Vector8 block[8];
+      for (uint32_t j = 0; j < 8; j++) {
+        const uint32_t at = r.operands.b_transposed ? d.address(n, k + j, true) : d.address(n + j, k, false);
+        block[j] = widen<E>(operand_at(r, b, at, "B"));
+      }
+      if (!r.operands.b_transposed) transpose(block);
+      for (uint32_t j = 0; j < 8; j++) *(Vector8*)&tile.b[k + j][n] = block[j];
     }
 }
-
-FOVEA_AVX2 static void multiply_avx2(WgmmaTile& t, int n) {
-  for (int i = 0; i < n; i += 8) multiply_block<16>(&t.c[0][i], 256, &t.a[0][0], &t.b[0][i], 256);
+template <Element E> static FOVEA_INLINE void multiply_here(const WgmmaRecord& r, Block& b, uint32_t first_row, WgmmaTile& t) {
+  load_a<E>(r, b, first_row, t);
+  load_b<E>(r, b, t);
+  for (int n = 0; n < r.operands.n; n += 8) multiply_block<16>(&t.c[0][n], 256, &t.a[0][0], &t.b[0][n], 256);
 }
-static void multiply_plain(WgmmaTile& t, int n) {
-  for (int i = 0; i < n; i += 8) multiply_block<16>(&t.c[0][i], 256, &t.a[0][0], &t.b[0][i], 256);
-}
+template <Element E> FOVEA_AVX2 static void multiply_avx2(const WgmmaRecord& r, Block& b, uint32_t first_row, WgmmaTile& t) { multiply_here<E>(r, b, first_row, t); }
+template <Element E> static void multiply_plain(const WgmmaRecord& r, Block& b, uint32_t first_row, WgmmaTile& t) { multiply_here<E>(r, b, first_row, t); }
 
 /** Marks what an operand reads for the race check: whole swizzle rows, on behalf of lane 0. */
 static void check_races(Warp& w, const WgmmaRecord& r) {
@@ -130,9 +138,8 @@ static void execute(Warp& w, size_t from, size_t to) {
     if (config.races) check_races(w, r);
     const bool is_bf16 = r.operands.element == Element::bf16;
     if (!r.operands.keep) memset(tile->c, 0, sizeof tile->c);
-    is_bf16 ? load_a<Element::bf16>(r, b, (w.index & 3) * 16, *tile) : load_a<Element::f16>(r, b, (w.index & 3) * 16, *tile);
-    is_bf16 ? load_b<Element::bf16>(r, b, *tile) : load_b<Element::f16>(r, b, *tile);
-    have_avx2 ? multiply_avx2(*tile, r.operands.n) : multiply_plain(*tile, r.operands.n);
+    auto* multiply = have_avx2 ? is_bf16 ? multiply_avx2<Element::bf16> : multiply_avx2<Element::f16> : is_bf16 ? multiply_plain<Element::bf16> : multiply_plain<Element::f16>;
+    multiply(r, b, (w.index & 3) * 16, *tile);
     Counters& k = b.cluster->counters;
     k.wgmma++;
     k.tensor_flops += 2ull * 16 * 16 * (uint64_t)r.operands.n;
@@ -176,7 +183,7 @@ void set_registers(uint32_t count, bool increase, Site site) {
   f->site = site;
   if (count % 8 || count < 24 || count > 256) fail(failure_launch, format("setmaxnreg: %u is not a multiple of 8 in 24..256", count), site);
   f->registers = count;
-  if (!increase) return;
+  if (!increase || f->lane) return;
   // An increase waits until the registers are free; here, only totals that can never fit are refused.
   uint64_t total = 0;
   for (uint32_t t = 0; t < b.threads; t++) total += b.fibers[t].registers ? b.fibers[t].registers : 24;
