@@ -1,3 +1,4 @@
+import { emulatorOf, type Emulator } from "./emulated.ts";
 import { loadDriver, systemDriver, type Driver } from "./driver.ts";
 import type { CuContext, CuStream, DevicePointer } from "./driverApi.ts";
 import { CudaError, RuntimeError, cudaStatus } from "./errors.ts";
@@ -57,7 +58,7 @@ export const openDevice = (choice: DeviceChoice): Device => {
     throw new RuntimeError(
       count === 0 ? "the driver sees no device" : `no ${kind} device ${index}: there are ${count}, from 0`,
     );
-  return new Device(driver, describe(driver, kind, index));
+  return new Device(openContext(driver, index), describe(driver, kind, index));
 };
 
 /** Memory of a device that its owner frees. */
@@ -69,29 +70,30 @@ export type DeviceMemory = Disposable & { readonly address: DevicePointer; reado
  */
 export class Device implements Disposable {
   readonly info: DeviceInfo;
-  readonly #driver: Driver;
-  readonly #handle: number;
-  readonly #context: CuContext;
+  readonly #shared: SharedContext;
   #closed = false;
-  #lost: CudaError | null = null;
 
-  constructor(driver: Driver, info: DeviceInfo) {
+  constructor(shared: SharedContext, info: DeviceInfo) {
     this.info = info;
-    this.#driver = driver;
-    this.#handle = deviceHandle(driver, info.index);
-    this.#context = driver.make("cuDevicePrimaryCtxRetain", this.#handle);
+    this.#shared = shared;
+  }
+
+  /** The emulated device's own controls and counters; null on a GPU. */
+  get emulator(): Emulator | null {
+    return emulatorOf(this.#shared.driver);
   }
 
   get lost(): boolean {
-    return this.#lost !== null;
+    return this.#shared.lost !== null;
   }
 
   /** Runs `work` in this device's context. */
   use<T>(work: (driver: Driver) => T): T {
     this.#mustBeOpen();
+    const { driver, context } = this.#shared;
     try {
-      this.#driver.enter(this.#context);
-      return work(this.#driver);
+      driver.enter(context);
+      return work(driver);
     } catch (error) {
       throw this.#remember(error);
     }
@@ -142,37 +144,30 @@ export class Device implements Disposable {
 
   /** Resolves when all work of the stream is done. The event loop stays free. Rejects if a kernel failed. */
   async finished(stream: CuStream): Promise<void> {
-    let status = this.use((driver) => driver.status("cuStreamQuery", stream));
-    if (status === cudaStatus.notReady) status = await this.#driver.statusAsync("cuStreamSynchronize", stream);
-    // A driver that wants a current context on the waiting thread: ask from this one, which has it.
-    for (let wait = 0; status === cudaStatus.invalidContext || status === cudaStatus.notReady; wait++) {
-      await (wait < 100 ? immediately() : milliseconds(1));
-      status = this.use((driver) => driver.status("cuStreamQuery", stream));
-    }
-    if (status !== cudaStatus.success) throw this.#remember(this.#driver.failure("cuStreamSynchronize", status));
+    this.#mustBeOpen();
+    const { driver, context } = this.#shared;
+    const status = await driver.finished(context, stream);
+    if (status !== cudaStatus.success) throw this.#remember(driver.failure("cuStreamSynchronize", status));
   }
 
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#closed = true;
-    // A lost context is of use to nobody: resetting it is what frees its memory.
-    const close = this.lost ? "cuDevicePrimaryCtxReset_v2" : "cuDevicePrimaryCtxRelease_v2";
-    this.#driver.leave();
-    const status = this.#driver.status(close, this.#handle);
-    if (status !== cudaStatus.success && !this.lost) throw this.#driver.failure(close, status);
+    closeContext(this.#shared);
   }
 
   #mustBeOpen(): void {
+    const { lost } = this.#shared;
     if (this.#closed) throw new RuntimeError(`the device "${this.info.name}" was closed`);
-    if (this.#lost !== null)
+    if (lost !== null)
       throw new RuntimeError(
-        `the device "${this.info.name}" was lost by an earlier failure: ${this.#lost.message}\n  hint: ${afterLoss[this.info.kind]}`,
-        { cause: this.#lost },
+        `the device "${this.info.name}" was lost by an earlier failure: ${lost.message}\n  hint: ${afterLoss[this.info.kind]}`,
+        { cause: lost },
       );
   }
 
   #remember(error: unknown): unknown {
-    if (error instanceof CudaError && error.sticky) this.#lost ??= error;
+    if (error instanceof CudaError && error.sticky) this.#shared.lost ??= error;
     return error;
   }
 
@@ -192,6 +187,44 @@ const afterLoss: { readonly [K in DeviceKind]: string } = {
   emulated: "close the device and open it again",
 };
 
+/** The driver has one primary context a device for the whole process: everyone who opens the device shares it, and its loss. */
+type SharedContext = {
+  readonly driver: Driver;
+  readonly context: CuContext;
+  readonly device: number;
+  users: number;
+  lost: CudaError | null;
+};
+const contexts = new Map<Driver, Map<number, SharedContext>>();
+
+const openContext = (driver: Driver, index: number): SharedContext => {
+  const ofDriver = contexts.get(driver) ?? new Map<number, SharedContext>();
+  contexts.set(driver, ofDriver);
+  const device = deviceHandle(driver, index);
+  const shared = ofDriver.get(device) ?? {
+    driver,
+    context: driver.make("cuDevicePrimaryCtxRetain", device),
+    device,
+    users: 0,
+    lost: null,
+  };
+  ofDriver.set(device, shared);
+  shared.users++;
+  return shared;
+};
+
+const closeContext = (shared: SharedContext): void => {
+  const { driver, device, lost } = shared;
+  shared.users--;
+  if (shared.users > 0) return;
+  contexts.get(driver)?.delete(device);
+  driver.leave();
+  // A lost context cannot be mended, only begun anew; what the driver says of that changes nothing here.
+  if (lost !== null) driver.status("cuDevicePrimaryCtxReset_v2", device);
+  const status = driver.status("cuDevicePrimaryCtxRelease_v2", device);
+  if (status !== cudaStatus.success && lost === null) throw driver.failure("cuDevicePrimaryCtxRelease_v2", status);
+};
+
 /** Does not wait for the default stream. */
 const nonBlockingStream = 1;
 
@@ -201,6 +234,8 @@ const attribute = { multiprocessors: 16, major: 75, minor: 76, sharedBytesOptIn:
 const startDriver = (library: string): Driver => {
   const driver = loadDriver(library);
   driver.call("cuInit", 0);
+  // As on a GPU, a launch returns at once and the work is done where somebody waits for it: off the event loop.
+  emulatorOf(driver)?.set("deferred_streams", 1);
   return driver;
 };
 
@@ -232,6 +267,3 @@ const readInt = (ask: (out: Int32Array) => void): number => {
   ask(out);
   return out[0] ?? 0;
 };
-
-const immediately = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
-const milliseconds = (count: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, count));

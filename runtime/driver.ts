@@ -1,5 +1,13 @@
 import koffi from "koffi";
-import { prototypes, type CuContext, type DriverApi, type HostAddress, type Out, type Status } from "./driverApi.ts";
+import {
+  prototypes,
+  type CuContext,
+  type CuStream,
+  type DriverApi,
+  type HostAddress,
+  type Out,
+  type Status,
+} from "./driverApi.ts";
 import { CudaError, RuntimeError, cudaStatus } from "./errors.ts";
 
 type ParametersOf<K extends keyof DriverApi> = Parameters<DriverApi[K]>;
@@ -50,14 +58,16 @@ export class Driver {
     return this.#result[0] as Made<K>;
   }
 
-  /** Calls on a thread of its own, so that a call that waits leaves the event loop free. That thread has no current context. */
-  statusAsync<K extends keyof DriverApi>(name: K, ...parameters: ParametersOf<K>): Promise<number> {
-    return new Promise((resolve, reject) => {
-      this.#function(name).async(...parameters, (error: unknown, status: number) => {
-        if (error) reject(error instanceof Error ? error : new RuntimeError(String(error)));
-        else resolve(status);
-      });
-    });
+  /** Resolves to the status of the stream's work when it is done. A thread of the pool waits: the event loop stays free. */
+  async finished(context: CuContext, stream: CuStream): Promise<number> {
+    for (;;) {
+      const status = await this.#onPool("cuStreamSynchronize", stream);
+      if (status !== cudaStatus.invalidContext && status !== cudaStatus.contextIsDestroyed) return status;
+      // The pool's threads begin without a context, and which of them takes a call is not ours to say: bind some and try again.
+      const bound = await Promise.all(Array.from({ length: 4 }, () => this.#onPool("cuCtxSetCurrent", context)));
+      const refusal = bound.find((each) => each !== cudaStatus.success);
+      if (refusal !== undefined) return refusal;
+    }
   }
 
   /** Makes `context` the one that later calls of this thread work in. */
@@ -72,10 +82,17 @@ export class Driver {
     this.#current = null;
   }
 
-  failure(name: string, status: number, hint?: string): CudaError {
+  /** A status as an error, with what the emulated device reports of it. */
+  failure(name: string, status: number): CudaError {
     const code = this.#text("cuGetErrorName", status) ?? "unknown error";
     const description = this.#text("cuGetErrorString", status) ?? "";
-    return new CudaError({ call: name, status, code, description, ...(hint === undefined ? {} : { hint }) });
+    const report = reported.has(status) ? String(this.extension("const char* fovea_emu_report()")?.() ?? "") : "";
+    return new CudaError({
+      call: name,
+      status,
+      code,
+      description: report === "" ? description : `${description}\n${report}`,
+    });
   }
 
   /** A function that is not of the driver API: the emulated device has some. Null where the library lacks it. */
@@ -85,6 +102,15 @@ export class Driver {
     } catch {
       return null;
     }
+  }
+
+  #onPool<K extends keyof DriverApi>(name: K, ...parameters: ParametersOf<K>): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#function(name).async(...parameters, (error: unknown, status: number) => {
+        if (error) reject(error instanceof Error ? error : new RuntimeError(String(error)));
+        else resolve(status);
+      });
+    });
   }
 
   #text(name: "cuGetErrorName" | "cuGetErrorString", status: number): string | null {
@@ -107,6 +133,9 @@ export class Driver {
     }
   }
 }
+
+/** Failures of which the emulated device says more than a name: of images, and of kernels. */
+const reported: ReadonlySet<number> = new Set([200, 209, 500, 700, 702, 716, 719]);
 
 /** The address of an ArrayBuffer's memory, which stays where it is as long as the buffer is referenced. */
 export const addressOf = (buffer: ArrayBuffer): HostAddress => koffi.address(buffer);

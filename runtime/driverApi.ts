@@ -46,14 +46,12 @@ export type DriverApi = {
   readonly cuMemAlloc_v2: (address: Out<DevicePointer>, bytes: number) => Status;
   readonly cuMemFree_v2: (address: DevicePointer) => Status;
   readonly cuMemcpyHtoDAsync_v2: (to: DevicePointer, from: ArrayBufferView, bytes: number, stream: CuStream) => Status;
-  readonly cuMemcpyDtoHAsync_v2: (to: ArrayBufferView, from: DevicePointer, bytes: number, stream: CuStream) => Status;
+  readonly cuMemcpyDtoH_v2: (to: ArrayBufferView, from: DevicePointer, bytes: number) => Status;
   readonly cuMemcpyDtoDAsync_v2: (to: DevicePointer, from: DevicePointer, bytes: number, stream: CuStream) => Status;
-  readonly cuMemsetD8Async: (to: DevicePointer, value: number, bytes: number, stream: CuStream) => Status;
   // Streams and events
   readonly cuStreamCreate: (stream: Out<CuStream>, flags: number) => Status;
   readonly cuStreamDestroy_v2: (stream: CuStream) => Status;
   readonly cuStreamSynchronize: (stream: CuStream) => Status;
-  readonly cuStreamQuery: (stream: CuStream) => Status;
   readonly cuEventCreate: (event: Out<CuEvent>, flags: number) => Status;
   readonly cuEventDestroy_v2: (event: CuEvent) => Status;
   readonly cuEventRecord: (event: CuEvent, stream: CuStream) => Status;
@@ -108,14 +106,12 @@ export const prototypes: { readonly [K in keyof DriverApi]: string } = {
   cuMemAlloc_v2: "int cuMemAlloc_v2(void*, size_t)",
   cuMemFree_v2: "int cuMemFree_v2(uint64_t)",
   cuMemcpyHtoDAsync_v2: "int cuMemcpyHtoDAsync_v2(uint64_t, const void*, size_t, void*)",
-  cuMemcpyDtoHAsync_v2: "int cuMemcpyDtoHAsync_v2(void*, uint64_t, size_t, void*)",
+  cuMemcpyDtoH_v2: "int cuMemcpyDtoH_v2(void*, uint64_t, size_t)",
   cuMemcpyDtoDAsync_v2: "int cuMemcpyDtoDAsync_v2(uint64_t, uint64_t, size_t, void*)",
-  cuMemsetD8Async: "int cuMemsetD8Async(uint64_t, uint8_t, size_t, void*)",
   // Streams and events
   cuStreamCreate: "int cuStreamCreate(void*, uint32_t)",
   cuStreamDestroy_v2: "int cuStreamDestroy_v2(void*)",
   cuStreamSynchronize: "int cuStreamSynchronize(void*)",
-  cuStreamQuery: "int cuStreamQuery(void*)",
   cuEventCreate: "int cuEventCreate(void*, uint32_t)",
   cuEventDestroy_v2: "int cuEventDestroy_v2(void*)",
   cuEventRecord: "int cuEventRecord(void*, void*)",

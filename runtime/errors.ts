@@ -40,7 +40,7 @@ export const cudaStatus = {
   outOfMemory: 2,
   invalidContext: 201,
   noBinaryForGpu: 209,
-  notReady: 600,
+  contextIsDestroyed: 709,
 } as const;
 
 /** After one of these the context is unusable: memory, modules and streams are gone with it. */
