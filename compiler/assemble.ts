@@ -1,5 +1,5 @@
 import type { Graph } from "../ir/graph.ts";
-import { layoutShape } from "../ir/layoutShape.ts";
+import { layoutShape } from "../ir/layoutOffset.ts";
 import type { Argument, BufferRef, Kernel, Port, Program, Step, Weight, WeightExpr } from "../ir/program.ts";
 import { bytesOf, type StorageType } from "../ir/types.ts";
 import type { CompileOptions } from "./compiled.ts";
