@@ -3,19 +3,7 @@ import { mkdir, readFile, rename, rm, writeFile, readdir, stat } from "node:fs/p
 import { basename, dirname, join, resolve } from "node:path";
 import type { Kernel, Program, PtxasReport } from "../ir/program.ts";
 import type { Compiled } from "./compile.ts";
-
-/** One kernel, compiled for one target. */
-export type KernelImage = {
-  /** "sm_80", "sm_90a", "emulated". */
-  readonly target: string;
-  /** "cubin", "so": how the file is called behind the kernel's name and the target. */
-  readonly extension: string;
-  readonly content: Uint8Array;
-  /** Null where no ptxas had a part in it. */
-  readonly ptxas: PtxasReport | null;
-};
-/** Images by the kernel's name. */
-export type KernelImages = ReadonlyMap<string, readonly KernelImage[]>;
+import type { KernelImage } from "./toolchain/compileImages.ts";
 
 /** An artefact that could not be written. What stood at its place before is there still. */
 export class ArtefactError extends Error {
@@ -25,21 +13,21 @@ export class ArtefactError extends Error {
 export const manifestName = "manifest.json";
 
 /**
- * Writes a program with its sources and images: manifest.json, kernels/NAME.cu and kernels/NAME.TARGET.EXTENSION.
+ * Writes a program with its sources and images: manifest.json, kernels/NAME.cu and kernels/NAME.TARGET.cubin (.so for the emulated device).
  * Everything is written beside `directory` first and then takes its place in one step, so that whoever reads it finds
  * the old artefact or the new one and never half of either, whatever else writes there and whenever the disk is full.
  * `directory` may be missing, empty, or an artefact; anything else is left alone and refused.
  */
 export async function writeArtefact(
   compiled: Pick<Compiled, "program" | "sources">,
-  images: KernelImages,
+  images: readonly KernelImage[],
   directory: string,
 ): Promise<Program> {
   const place = resolve(directory);
   await mustBeReplaceable(place);
   const files = new Map<string, Uint8Array>();
   for (const [path, source] of compiled.sources) files.set(path, Buffer.from(source, "utf8"));
-  const kernels = compiled.program.kernels.map((kernel) => withImages(kernel, images.get(kernel.name) ?? [], files));
+  const kernels = compiled.program.kernels.map((kernel) => withImages(kernel, images, files));
   const checksums = Object.fromEntries([...files].map(([path, content]) => [path, sha256(content)]));
   const program: Program = { ...compiled.program, kernels, checksums };
   files.set(manifestName, Buffer.from(`${JSON.stringify(program, null, 1)}\n`, "utf8"));
@@ -63,9 +51,9 @@ export async function writeArtefact(
 function withImages(kernel: Kernel, images: readonly KernelImage[], files: Map<string, Uint8Array>): Kernel {
   const paths: Record<string, string> = {};
   const reports: Record<string, PtxasReport> = {};
-  for (const { target, extension, content, ptxas } of images) {
-    const path = `${dirname(kernel.source)}/${kernel.name}.${target}.${extension}`;
-    files.set(path, content);
+  for (const { target, image, ptxas } of images.filter((each) => each.kernel === kernel.name)) {
+    const path = `${dirname(kernel.source)}/${kernel.name}.${target}.${target === "emulated" ? "so" : "cubin"}`;
+    files.set(path, image);
     paths[target] = path;
     if (ptxas !== null) reports[target] = ptxas;
   }

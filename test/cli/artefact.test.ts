@@ -3,8 +3,9 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { type KernelImages, writeArtefact } from "../../compiler/artefact.ts";
+import { writeArtefact } from "../../compiler/artefact.ts";
 import type { Compiled } from "../../compiler/compile.ts";
+import type { KernelImage } from "../../compiler/toolchain/compileImages.ts";
 import type { Kernel, Program } from "../../ir/program.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "fovea-artefact-"));
@@ -40,16 +41,10 @@ const compiledWith = (text: string): Pick<Compiled, "program" | "sources"> => ({
   sources: new Map([["kernels/scale.cu", text]]),
 });
 const report = { registers: 24, spillBytes: 0, staticSharedBytes: 0, stackBytes: 0 };
-const imagesOf = (text: string): KernelImages =>
-  new Map([
-    [
-      "scale",
-      [
-        { target: "sm_90a", extension: "cubin", content: Buffer.from(`cubin ${text}`), ptxas: report },
-        { target: "emulated", extension: "so", content: Buffer.from(`library ${text}`), ptxas: null },
-      ],
-    ],
-  ]);
+const imagesOf = (text: string): KernelImage[] => [
+  { kernel: "scale", target: "sm_90a", image: Buffer.from(`cubin ${text}`), ptxas: report, log: "" },
+  { kernel: "scale", target: "emulated", image: Buffer.from(`library ${text}`), ptxas: null, log: "" },
+];
 const manifestOf = (folder: string): Program =>
   JSON.parse(readFileSync(join(folder, "manifest.json"), "utf8")) as Program;
 const drafts = (): string[] => readdirSync(scratch).filter((name) => name.startsWith("."));
@@ -80,7 +75,7 @@ describe("writeArtefact", () => {
   it("replaces an artefact whole, and leaves nothing of the old one", async () => {
     const folder = join(scratch, "again");
     await writeArtefact(compiledWith("// one"), imagesOf("one"), folder);
-    await writeArtefact(compiledWith("// two"), new Map(), folder);
+    await writeArtefact(compiledWith("// two"), [], folder);
     expect(readdirSync(join(folder, "kernels"))).toEqual(["scale.cu"]);
     expect(readFileSync(join(folder, "kernels/scale.cu"), "utf8")).toBe("// two");
     expect(drafts()).toEqual([]);
@@ -90,12 +85,10 @@ describe("writeArtefact", () => {
     const folder = join(scratch, "thesis");
     mkdirSync(folder);
     writeFileSync(join(folder, "chapter1.tex"), "years of work");
-    await expect(writeArtefact(compiledWith(""), new Map(), folder)).rejects.toThrow(
-      "holds other files (chapter1.tex)",
-    );
+    await expect(writeArtefact(compiledWith(""), [], folder)).rejects.toThrow("holds other files (chapter1.tex)");
     expect(readFileSync(join(folder, "chapter1.tex"), "utf8")).toBe("years of work");
-    await expect(writeArtefact(compiledWith(""), new Map(), join(folder, "chapter1.tex"))).rejects.toThrow("is a file");
-    await expect(writeArtefact(compiledWith(""), new Map(), join(folder, "chapter1.tex/deeper"))).rejects.toThrow(
+    await expect(writeArtefact(compiledWith(""), [], join(folder, "chapter1.tex"))).rejects.toThrow("is a file");
+    await expect(writeArtefact(compiledWith(""), [], join(folder, "chapter1.tex/deeper"))).rejects.toThrow(
       "part of its path is a file",
     );
   });

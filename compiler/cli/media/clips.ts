@@ -24,10 +24,11 @@ export function clipLayout(layout: Layout, shape: readonly number[]): ClipLayout
   const strides = new Map<string, number>();
   let stride = 1;
   for (const [index, dimension] of layout.toReversed().entries()) {
-    const axis = dimension.length === 1 && dimension[0]?.length === 1 ? dimension[0][0] : undefined;
+    const [part, otherPart] = dimension;
     const size = shape.at(-1 - index);
-    if (axis === undefined || size === undefined) return null;
-    if (axis !== "1") {
+    if (part === undefined || otherPart !== undefined || part.length > 1 || size === undefined) return null;
+    const [axis] = part;
+    if (axis !== undefined) {
       sizes.set(axis, size);
       strides.set(axis, stride);
     }

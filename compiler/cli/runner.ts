@@ -1,0 +1,11 @@
+import type { NumberArrays } from "./arrays.ts";
+
+/** A network with its weights on something that runs it. */
+export type Runner = Disposable & {
+  /** What it runs on, for people. */
+  readonly device: string;
+  /** Launches of one run; null where nothing is launched. */
+  readonly kernels: number | null;
+  /** Outputs, and what else is kept, by name. The batch is that of the inputs. */
+  readonly run: (inputs: NumberArrays) => Promise<NumberArrays>;
+};
