@@ -1,0 +1,183 @@
+import type { EmittedKernel, Operand } from "../../compiler/schedule/kernels.ts";
+import type { BlockCount, WeightExpr } from "../../ir/program.ts";
+import { bytesOf, type StorageType } from "../../ir/types.ts";
+import { buildEmulator } from "../../compiler/toolchain/buildEmulator.ts";
+import { compileImages } from "../../compiler/toolchain/compileImages.ts";
+import { openDevice, type Device } from "../../runtime/device.ts";
+import { addressOf, type Driver } from "../../runtime/driver.ts";
+import type { CuModule, CuStream, DevicePointer } from "../../runtime/driverApi.ts";
+import { fromStorage, toStorage } from "../../runtime/storage.ts";
+import { evaluateWeight } from "../../runtime/weights.ts";
+
+/** One launch of an emitted kernel on the emulated device. */
+export type Launch = {
+  /** The entry point, as the header named it. */
+  readonly name: string;
+  readonly kernel: EmittedKernel;
+  readonly operands: readonly Operand[];
+  /** Elements of each operand, all examples: null is left as it comes, which is NaN. */
+  readonly values: readonly (Float64Array | null)[];
+  readonly batch: number;
+  /** What `$weight` is, shaped [columns, taps * channels]. */
+  readonly weight?: { readonly shape: readonly number[]; readonly data: Float64Array };
+};
+
+export type LaunchResult = {
+  /** Every operand afterwards. */
+  readonly values: readonly Float64Array[];
+  /** What the emulated device counted; see fovea_emu_counters. */
+  readonly counters: Counters;
+};
+export type Counters = { readonly [name: string]: unknown };
+
+/** How the emulated device runs and what it looks for; see fovea_emu_set. */
+export type Checks = { readonly [setting: string]: number };
+/** Every access in its bounds, nothing read that nobody wrote, no race in shared memory. */
+export const strictChecks: Checks = { bounds: 1, uninitialised: 1, races: 1, counters: 1, seed: 0 };
+
+/**
+ * Compiles the kernel, runs it and reads every operand back. Memory that nobody wrote comes back as NaN, accesses out of
+ * an operand's bounds fail the launch.
+ */
+export async function launch(run: Launch, checks: Checks = strictChecks): Promise<LaunchResult> {
+  const [image] = await compileImages([{ name: run.name, family: "test", source: run.kernel.source }], ["emulated"]);
+  if (image === undefined) throw new Error("no image");
+  const device = await emulatedDevice();
+  return device.use((driver) => {
+    for (const [setting, value] of Object.entries({ ...strictChecks, ...checks })) set(driver, setting, value);
+    driver.extension("void fovea_emu_reset()")?.();
+    return withModule(driver, image.image, (module) => runIn(driver, module, run));
+  });
+}
+
+let opened: Promise<Device> | undefined;
+
+/** One device for all tests of a file. */
+export function emulatedDevice(): Promise<Device> {
+  opened ??= buildEmulator().then((library) => openDevice({ kind: "emulated", library }));
+  return opened;
+}
+
+function set(driver: Driver, setting: string, value: number): void {
+  const known = driver.extension("int fovea_emu_set(const char*, int64_t)")?.(setting, value);
+  if (known !== 0) throw new Error(`the emulated device has no setting "${setting}"`);
+}
+
+function withModule<Result>(driver: Driver, image: Uint8Array, work: (module: CuModule) => Result): Result {
+  const module = driver.make("cuModuleLoadData", image);
+  try {
+    return work(module);
+  } finally {
+    driver.call("cuModuleUnload", module);
+  }
+}
+
+function runIn(driver: Driver, module: CuModule, run: Launch): LaunchResult {
+  const stream = 0n as CuStream;
+  const held: DevicePointer[] = [];
+  const place = (bytes: number, content: Uint8Array | null): DevicePointer => {
+    const address = driver.make("cuMemAlloc_v2", bytes);
+    held.push(address);
+    if (content !== null) driver.call("cuMemcpyHtoDAsync_v2", address, content, bytes, stream);
+    return address;
+  };
+  try {
+    const operands = run.operands.map((operand, index) => {
+      const bytes = elementsOf(operand, run.batch) * bytesOf[operand.storage];
+      const values = run.values[index] ?? null;
+      const content = values === null ? null : toStorage(values, operand.storage, `operand ${index}`);
+      if (content !== null && content.length !== bytes)
+        throw new Error(`operand ${index} has ${content.length} bytes of values and takes ${bytes}`);
+      return { address: place(bytes, content), bytes, storage: operand.storage };
+    });
+    const packed = new ArgumentBuffer();
+    for (const parameter of run.kernel.parameters) {
+      switch (parameter.kind) {
+        case "operand": {
+          const operand = operands[parameter.operand];
+          if (operand === undefined) throw new Error(`there is no operand ${parameter.operand}`);
+          packed.pointer(operand.address);
+          break;
+        }
+        case "weight": {
+          const content = weightBytes(parameter.value, parameter.storage, run);
+          packed.pointer(place(content.length, content));
+          break;
+        }
+        case "batch":
+          packed.int(run.batch);
+          break;
+      }
+    }
+    const entry = driver.make("cuModuleGetFunction", module, run.name);
+    if (run.kernel.sharedBytes > 48 * 1024)
+      driver.call("cuFuncSetAttribute", entry, maxDynamicShared, run.kernel.sharedBytes);
+    const [x, y, z] = run.kernel.grid.map((count) => blocks(count, run.batch));
+    const extra = packed.finish();
+    driver.call(
+      "cuLaunchKernel",
+      entry,
+      x ?? 1,
+      y ?? 1,
+      z ?? 1,
+      run.kernel.threads,
+      1,
+      1,
+      run.kernel.sharedBytes,
+      stream,
+      null,
+      extra.address,
+    );
+    driver.call("cuStreamSynchronize", stream);
+    const counters = JSON.parse(String(driver.extension("const char* fovea_emu_counters()")?.())) as Counters;
+    const values = operands.map(({ address, bytes, storage }) => {
+      const content = new Uint8Array(bytes);
+      driver.call("cuMemcpyDtoH_v2", content, address, bytes);
+      return Float64Array.from(fromStorage(content, storage));
+    });
+    return { values, counters };
+  } finally {
+    for (const address of held) driver.status("cuMemFree_v2", address);
+  }
+}
+
+/** CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES */
+const maxDynamicShared = 8;
+
+/** Elements in memory: the last example ends where its own elements do. */
+export const elementsOf = ({ exampleStride, exampleSize }: Operand, batch: number): number =>
+  exampleStride * (batch - 1) + exampleSize;
+
+export const blocks = ({ factor, fixed, perExample, divisor }: BlockCount, batch: number): number =>
+  factor * Math.ceil((fixed + perExample * batch) / divisor);
+
+function weightBytes(value: WeightExpr, storage: StorageType, { weight }: Launch): Uint8Array {
+  if (weight === undefined) throw new Error("the kernel has a weight and the launch none");
+  const tensors = new Map([["$weight", { shape: weight.shape, values: () => weight.data }]]);
+  return toStorage(evaluateWeight(value, { source: "test", tensors }).data, storage, "weight");
+}
+
+/** Kernel arguments one after the other, each at a multiple of its size; CU_LAUNCH_PARAM_BUFFER_POINTER and its size. */
+class ArgumentBuffer {
+  readonly #bytes = new ArrayBuffer(512);
+  readonly #view = new DataView(this.#bytes);
+  readonly #extra = new BigUint64Array(new ArrayBuffer(64));
+  #end = 0;
+
+  pointer(address: DevicePointer): void {
+    this.#end = Math.ceil(this.#end / 8) * 8;
+    this.#view.setBigUint64(this.#end, address, true);
+    this.#end += 8;
+  }
+
+  int(value: number): void {
+    this.#view.setInt32(this.#end, value, true);
+    this.#end += 4;
+  }
+
+  finish(): { readonly address: bigint; readonly keep: unknown } {
+    this.#extra[5] = BigInt(this.#end);
+    this.#extra.set([1n, addressOf(this.#bytes), 2n, addressOf(this.#extra.buffer as ArrayBuffer) + 40n, 0n]);
+    return { address: addressOf(this.#extra.buffer as ArrayBuffer), keep: this };
+  }
+}
