@@ -15,7 +15,9 @@ export type SplitScalar = { readonly row: Scalar; readonly column: Scalar; reado
 export const splitOffset = (offset: Scalar, ranges: Ranges): SplitScalar => {
   const form = linearForm(offset, ranges);
   const sumOf = (side: Side): Scalar =>
-    add(...form.terms.filter(({ atom }) => sideOf(atom) === side).map(({ atom, coefficient }) => mul(atom, coefficient)));
+    add(
+      ...form.terms.filter(({ atom }) => sideOf(atom) === side).map(({ atom, coefficient }) => mul(atom, coefficient)),
+    );
   return { row: add(sumOf("row"), form.constant), column: sumOf("column"), mixed: sumOf("mixed") };
 };
 
@@ -59,4 +61,3 @@ export const fitsInt = (expr: Scalar, ranges: Ranges): boolean => {
 
 /** Whether the expression is 1 (a condition that holds) or another number whatever its variables are. */
 export const isNumber = (expr: Scalar, value: number): boolean => expr.kind === "number" && expr.value === value;
-

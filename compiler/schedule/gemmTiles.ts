@@ -60,13 +60,19 @@ const exactCandidates: readonly Candidate[] = [
 // proportions those of later ones resemble: multiplications a clock, resident threads, shared memory, registers.
 const device = { multiprocessors: 108, sharedBytes: 163 * 1024, registers: 65536, threads: 2048 };
 const multiplyRate = { 2: 1024, 4: 64 } as const;
+/** From the second-level cache, bytes a clock of a multiprocessor. */
+const loadRate = 40;
+/** With the rows' statistics these fit the 99 KiB that a block may have on sm_86 and sm_89. */
+const mostStageBytes = 98304;
 const fillClocks = 1500;
 /** Clocks of a multiprocessor that storing one result takes. */
 const epilogueClocks = 6 / 128;
 
 /** The tiles that lose least, over one example and over eight at a time, against the best tiles for either. */
 export const chooseGemmTiles = (problem: GemmProblem): GemmTiles => {
-  const shapes = (problem.elementBytes === 2 ? tensorCandidates : exactCandidates).map((each) => shapeOf(each, problem));
+  const shapes = (problem.elementBytes === 2 ? tensorCandidates : exactCandidates).map((each) =>
+    shapeOf(each, problem),
+  );
   const batches = problem.batched ? [1, 8] : [1];
   const clocks = shapes.map((shape) => batches.map((batch) => estimate(shape, problem, problem.rows * batch)));
   const best = batches.map((_, at) => Math.min(...clocks.map((each) => each[at] ?? Infinity)));
@@ -84,12 +90,20 @@ const shapeOf = (candidate: Candidate, problem: GemmProblem): Shape => {
   const threads = warpsM * warpsN * 32;
   const tileK = tileKOf(candidate, problem);
   const tilesK = Math.ceil(problem.k / tileK);
-  const deepest = tileM * tileN >= 128 * 128 && tileK === 64 ? 3 : 4;
-  const stages = Math.max(2, Math.min(deepest, tilesK));
-  const sharedBytes = stages * (tileM + tileN) * tileK * problem.elementBytes + (problem.norm && problem.elementBytes === 2 ? tileM * 8 : 0);
-  const minBlocks = threads === 256 ? (problem.needsRegisters ? 1 : 2) : problem.needsRegisters ? 2 : threads === 128 ? 2 : 4;
-  const resident = Math.max(1, Math.min(Math.floor(device.sharedBytes / (sharedBytes + 1024)), threads === 256 ? 2 : 512 / threads));
-  return { tiles: { tileM, tileN, tileK, stages, warpsM, warpsN, threads, minBlocks, sharedBytes }, efficiency, resident };
+  const stageBytes = (tileM + tileN) * tileK * problem.elementBytes;
+  const stages = Math.max(2, Math.min(4, Math.floor(mostStageBytes / stageBytes), tilesK));
+  const sharedBytes = stages * stageBytes + (problem.norm && problem.elementBytes === 2 ? tileM * 8 : 0);
+  const minBlocks =
+    threads === 256 ? (problem.needsRegisters ? 1 : 2) : problem.needsRegisters ? 2 : threads === 128 ? 2 : 4;
+  const resident = Math.max(
+    1,
+    Math.min(Math.floor(device.sharedBytes / (sharedBytes + 1024)), threads === 256 ? 2 : 512 / threads),
+  );
+  return {
+    tiles: { tileM, tileN, tileK, stages, warpsM, warpsN, threads, minBlocks, sharedBytes },
+    efficiency,
+    resident,
+  };
 };
 
 /** Long steps amortise their barrier; but a step that K ends within multiplies zeros. */
@@ -107,7 +121,8 @@ const estimate = ({ tiles, efficiency, resident }: Shape, problem: GemmProblem, 
   const { tileM, tileN, tileK } = tiles;
   const k = Math.ceil(problem.k / tileK) * tileK;
   const blocks = Math.ceil(rows / tileM) * Math.ceil(problem.columns / tileN);
-  const multiply = (tileM * tileN * k) / (multiplyRate[problem.elementBytes] * efficiency);
+  const load = ((tileM + tileN) * k * problem.elementBytes) / loadRate;
+  const multiply = Math.max(load, (tileM * tileN * k) / (multiplyRate[problem.elementBytes] * efficiency));
   const store = tileM * tileN * epilogueClocks;
   const waves = Math.ceil(blocks / (device.multiprocessors * resident));
   const sharing = Math.min(resident, Math.ceil(blocks / device.multiprocessors));
