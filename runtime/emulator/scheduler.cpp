@@ -196,8 +196,6 @@ static void start_block(Block& b, Cluster& c, const Launch& l, Dim index, uint32
   b.threads = b.live = l.block.x * l.block.y * l.block.z;
   b.warp_count = (b.threads + 31) / 32;
   b.shared_bytes = l.shared_bytes;
-  b.registers_per_thread = 65536 / ((b.threads + 127) / 128 * 128) / 8 * 8;
-  if (b.registers_per_thread > 255) b.registers_per_thread = 255;
   if (!b.memory) b.memory = allocate_shared();
   b.shared = place_shared(b.memory, l.shared_bytes);
   if (config.poison) memset(b.shared, 0xff, l.shared_bytes);

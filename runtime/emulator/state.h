@@ -135,7 +135,6 @@ struct Block : BlockView {
   Barrier barriers[16];
   std::vector<uint32_t> mbarriers;
   struct RaceShadow* races = nullptr;
-  uint32_t registers_per_thread = 0;
 };
 
 /** Blocks that run together; without clusters, one. All its fibers run on one worker thread. */

@@ -1,4 +1,6 @@
 // wgmma: lanes record their operands at the issue, which costs no switch; the work is done at the wait, as late as legal.
+#include <algorithm>
+
 #include "access.h"
 #include "matrix.h"
 #include "race.h"
@@ -182,11 +184,12 @@ void set_registers(uint32_t count, bool increase, Site site) {
   Block& b = block_of(f);
   f->site = site;
   if (count % 8 || count < 24 || count > 256) fail(failure_launch, format("setmaxnreg: %u is not a multiple of 8 in 24..256", count), site);
-  f->registers = count;
-  if (!increase || f->lane) return;
+  if (f->lane) return;
+  f->registers = count;  // of the whole warp
+  if (!increase) return;
   // An increase waits until the registers are free; here, only totals that can never fit are refused.
   uint64_t total = 0;
-  for (uint32_t t = 0; t < b.threads; t++) total += b.fibers[t].registers ? b.fibers[t].registers : 24;
+  for (uint32_t w = 0; w < b.warp_count; w++) total += 32ull * std::max(b.fibers[w * 32].registers, 24u);
   if (total > 65536) fail(failure_launch, format("setmaxnreg: the block's warps ask for %llu registers, an SM has 65536", (unsigned long long)total), site);
 }
 
