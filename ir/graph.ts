@@ -25,15 +25,24 @@ declare const valueId: unique symbol;
 /** Only the builder makes them; printed as `%3`. */
 export type ValueId = number & { readonly [valueId]: true };
 
-/** Every op: what it reads and what it is told at compile time. Adding an op starts here. */
+/**
+ * Every op: what it reads and what it is told at compile time. Adding an op starts here. Ops that read nothing are told
+ * their type; all others have the one that infer.ts finds.
+ */
 export type Ops = {
-  input: { inputs: readonly []; attrs: { readonly name: string; readonly layout: Layout } };
+  input: { inputs: readonly []; attrs: { readonly name: string; readonly layout: Layout; readonly type: TensorType } };
   /** A checkpoint's tensor; `layout` says how its dimensions (`shape`) become axes and channels. */
   parameter: {
     inputs: readonly [];
-    attrs: { readonly name: string; readonly shape: readonly number[]; readonly layout: Layout };
+    attrs: {
+      readonly name: string;
+      readonly shape: readonly number[];
+      readonly layout: Layout;
+      readonly type: TensorType;
+    };
   };
-  constant: { inputs: readonly []; attrs: { readonly values: readonly number[] } };
+  /** `values` row by row, in the order of the type's rows. */
+  constant: { inputs: readonly []; attrs: { readonly values: readonly number[]; readonly type: TensorType } };
 
   /** y[n] = sum over channels of x[c] * weight[n, c]; the weight has the one axis `out`. */
   linear: { inputs: readonly [x: ValueId, weight: ValueId]; attrs: Record<never, never> };
@@ -42,7 +51,11 @@ export type Ops = {
     inputs: readonly [x: ValueId, weight: ValueId];
     attrs: { readonly window: readonly WindowAxis[]; readonly groups: number };
   };
-  /** Each output element from the inputs' elements at the same position (`argument`); may read coordinates (`x.t`, `channel`). */
+  /**
+   * Each output element from the inputs' elements at the same position (`argument`); may read coordinates: `x.AXIS` (0 for
+   * a prefix token without one), `x.isPrefix`, `x.prefix`, `channel`. Axes of the result: those of the input that has most, then
+   * others as they come. An input without prefix tokens is read at the result's prefix tokens if its axes are repeated over by them.
+   */
   pointwise: { inputs: readonly ValueId[]; attrs: { readonly body: Scalar } };
   /** (x - mean) / sqrt(variance + eps) over each of `groups` runs of channels, and over the axes named. */
   normalize: {
@@ -50,7 +63,7 @@ export type Ops = {
     attrs: { readonly eps: number; readonly groups: number; readonly axes: readonly string[] };
   };
   softmax: { inputs: readonly [x: ValueId]; attrs: { readonly over: "channels" | readonly string[] } };
-  /** Drops the axes named, of the grid and of the prefix's repetitions. */
+  /** Drops the axes named, of the grid and of the prefix's repetitions; prefix tokens that are not repeated over them stay. */
   reduce: {
     inputs: readonly [x: ValueId];
     attrs: { readonly kind: "mean" | "sum" | "max"; readonly axes: readonly string[] };
@@ -62,13 +75,15 @@ export type Ops = {
   /** normalize(score(scale * q kT)) v over the keys that `pattern` names; tables are what `score` loads from. */
   attend: { inputs: readonly [q: ValueId, k: ValueId, v: ValueId, ...tables: ValueId[]]; attrs: AttendAttrs };
 
-  // Views: another way to name the same elements. None of them is a kernel of its own.
+  // Views: another way to name the same elements. None of them is a kernel of its own. Those that change the channels or
+  // an axis that prefix tokens are repeated over want a value without prefix tokens; others leave prefix tokens as they are.
   /** The grid tokens alone. */
   grid: { inputs: readonly [x: ValueId]; attrs: Record<never, never> };
   /** The prefix tokens as a grid: the axes they repeat over, then the axis `prefix`. */
   prefix: { inputs: readonly [x: ValueId]; attrs: Record<never, never> };
   /** Puts tokens (a grid with the axis `prefix`, and the axes it repeats over) in front of a grid that has none. */
   withPrefix: { inputs: readonly [x: ValueId, prefix: ValueId]; attrs: Record<never, never> };
+  /** A copy of the prefix tokens at each position of these axes too. */
   repeatPrefix: { inputs: readonly [x: ValueId]; attrs: { readonly over: readonly string[] } };
   /** The mean of a repeated prefix over these axes. */
   meanPrefix: { inputs: readonly [x: ValueId]; attrs: { readonly over: readonly string[] } };
@@ -90,14 +105,18 @@ export type Ops = {
   /** Axes become channels in front of those there are. */
   pack: { inputs: readonly [x: ValueId]; attrs: { readonly axes: readonly string[] } };
   rename: { inputs: readonly [x: ValueId]; attrs: { readonly axes: { readonly [from: string]: string } } };
-  /** The same value at every position of new axes. */
+  /** The same value at every position of new axes, which come in front of those there are. */
   expand: { inputs: readonly [x: ValueId]; attrs: { readonly sizes: readonly AxisSize[] } };
   /** Every `step`-th position of an axis from `start`, `size` of them. */
   slice: {
     inputs: readonly [x: ValueId];
     attrs: { readonly axis: string; readonly start: number; readonly step: number; readonly size: number };
   };
-  /** Another extent of some axes; the source position of output i is floor(i * in / out) for nearest. */
+  /**
+   * Another extent of some axes; the source position of output i is floor(i * in / out) for nearest. Of the others it is
+   * (i + 1/2) * in / out - 1/2, or i * (in - 1) / (out - 1) with `alignCorners`; positions outside read the border.
+   * Bicubic is the convolution of Keys with a = -3/4.
+   */
   resize: {
     inputs: readonly [x: ValueId];
     attrs: {

@@ -17,7 +17,7 @@ export type TensorType = {
 
 export type ElementKind = "float" | "int";
 export type Extent = { readonly axis: string; readonly size: number };
-/** `count` tokens in front of the grid, or, repeated `over` axes of the grid, in front of each of their positions. */
+/** `count` tokens in front of the grid, or, repeated `over` axes of the grid (in the grid's order), in front of each of their positions. */
 export type Prefix = { readonly count: number; readonly over: readonly string[] };
 
 /** How numbers are stored in memory. */
