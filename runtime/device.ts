@@ -83,6 +83,10 @@ export class Device implements Disposable {
     return emulatorOf(this.#shared.driver);
   }
 
+  sharesMemoryWith(other: Device): boolean {
+    return this.#shared === other.#shared;
+  }
+
   get lost(): boolean {
     return this.#shared.lost !== null;
   }

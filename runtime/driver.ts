@@ -36,7 +36,8 @@ export class Driver {
       this.#library = koffi.load(path);
     } catch (cause) {
       const said = cause instanceof Error ? cause.message : String(cause);
-      throw new RuntimeError(`cannot load the driver library "${path}": ${said}`, { cause });
+      const hint = path === systemDriver ? "\n  hint: install NVIDIA's driver, or use the emulated device" : "";
+      throw new RuntimeError(`cannot load the driver library "${path}": ${said}${hint}`, { cause });
     }
   }
 

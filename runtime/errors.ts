@@ -10,16 +10,23 @@ export class CudaError extends RuntimeError {
   readonly status: number;
   readonly code: string;
   readonly sticky: boolean;
+  readonly #failure: CudaFailure;
 
-  constructor(failure: CudaFailure) {
+  constructor(failure: CudaFailure, options?: ErrorOptions) {
     const { call, status, code, description, hint } = failure;
     const said = description === "" || description === code ? "" : `\n  ${description.replaceAll("\n", "\n  ")}`;
     const advice = hint ?? hints[status];
-    super(`${call} failed: ${code} (${status})${said}${advice === undefined ? "" : `\n  hint: ${advice}`}`);
+    super(`${call} failed: ${code} (${status})${said}${advice === undefined ? "" : `\n  hint: ${advice}`}`, options);
+    this.#failure = failure;
     this.call = call;
     this.status = status;
     this.code = code;
     this.sticky = stickyStatus.has(status);
+  }
+
+  /** The same failure, saying also what it happened to. */
+  of(what: string): CudaError {
+    return new CudaError({ ...this.#failure, description: `${what}\n${this.#failure.description}` }, { cause: this });
   }
 }
 

@@ -1,0 +1,237 @@
+import type { Program } from "../ir/program.ts";
+import type { Artefact } from "./artefact.ts";
+import { checkCheckpoint, type Checkpoint } from "./checkpoint.ts";
+import type { Device } from "./device.ts";
+import type { CuFunction, CuGraph, CuGraphExec, CuModule, CuStream } from "./driverApi.ts";
+import { CudaError, RuntimeError } from "./errors.ts";
+import { chooseImage } from "./images.ts";
+import { launch, prepareLaunches, type Launch, type LoadedKernel } from "./launches.ts";
+import { ProgramMemory } from "./programMemory.ts";
+import { DeviceTensor, type CheckedInputs } from "./tensors.ts";
+import { formatBytes } from "./text.ts";
+import { prepareWeights } from "./weights.ts";
+
+/** A program on a device: its kernels, memory and weights, and the launches of each batch that has been run. */
+export class LoadedProgram implements Disposable {
+  readonly device: Device;
+  readonly program: Program;
+  readonly stream: CuStream;
+  readonly #owned: Disposable[];
+  readonly #kernels: ReadonlyMap<string, LoadedKernel>;
+  readonly #memory: ProgramMemory;
+  readonly #plans: Map<number, Plan> = new Map();
+  #last: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  constructor(parts: Parts) {
+    this.device = parts.device;
+    this.program = parts.program;
+    this.stream = parts.stream;
+    this.#owned = parts.owned;
+    this.#kernels = parts.kernels;
+    this.#memory = parts.memory;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  get memory(): ProgramMemory {
+    return this.#memory;
+  }
+
+  /** Runs `work` when all that was asked for before is done: there is one set of buffers. */
+  inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(() => {
+      this.mustBeOpen();
+      return work();
+    });
+    this.#last = result.catch(() => {});
+    return result;
+  }
+
+  mustBeOpen(): void {
+    if (this.#closed) throw new RuntimeError(`"${this.program.name}" was closed`);
+  }
+
+  /** Makes room for a batch, so that its first run need not. */
+  reserve(batch: number): void {
+    if (this.#memory.reserve(batch)) this.#forgetPlans();
+  }
+
+  launchesFor(batch: number): readonly Launch[] {
+    return this.#planFor(batch).launches;
+  }
+
+  /** The batch's launches as a graph that the device replays without the host. */
+  graphFor(batch: number): CuGraphExec {
+    const plan = this.#planFor(batch);
+    plan.graph ??= this.#capture(plan.launches);
+    return plan.graph;
+  }
+
+  upload({ inputs }: CheckedInputs): void {
+    this.device.use((driver) => {
+      for (const { port, source } of inputs) {
+        const to = this.#memory.port(port);
+        if (!(source instanceof DeviceTensor)) {
+          if (source.length > 0) driver.call("cuMemcpyHtoDAsync_v2", to, source, source.length, this.stream);
+        } else if (source.device.sharesMemoryWith(this.device))
+          driver.call("cuMemcpyDtoDAsync_v2", to, source.address, source.bytes, this.stream);
+        else throw new RuntimeError(`input "${port.name}" is on another device; read() it first`);
+      }
+    });
+  }
+
+  async finished(): Promise<void> {
+    await this.device.finished(this.stream);
+    this.mustBeOpen();
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.device.release((driver) => driver.status("cuStreamSynchronize", this.stream));
+    this.#forgetPlans();
+    for (const owned of this.#owned.toReversed()) owned[Symbol.dispose]();
+  }
+
+  #planFor(batch: number): Plan {
+    this.reserve(batch);
+    const known = this.#plans.get(batch);
+    if (known !== undefined) return known;
+    const plan: Plan = { launches: prepareLaunches(this.program, this.#kernels, this.#memory, batch), graph: null };
+    this.#plans.set(batch, plan);
+    return plan;
+  }
+
+  #capture(launches: readonly Launch[]): CuGraphExec {
+    return this.device.use((driver) => {
+      const made = new BigUint64Array(new ArrayBuffer(8));
+      driver.call("cuStreamBeginCapture_v2", this.stream, captureThisThread);
+      try {
+        for (const each of launches) launch(driver, each, this.stream);
+      } finally {
+        driver.call("cuStreamEndCapture", this.stream, made);
+      }
+      const graph = (made[0] ?? 0n) as CuGraph;
+      try {
+        return driver.make("cuGraphInstantiateWithFlags", graph, 0);
+      } finally {
+        driver.call("cuGraphDestroy", graph);
+      }
+    });
+  }
+
+  #forgetPlans(): void {
+    for (const { graph } of this.#plans.values())
+      if (graph !== null) this.device.release((driver) => driver.call("cuGraphExecDestroy", graph));
+    this.#plans.clear();
+  }
+}
+
+type Plan = { readonly launches: readonly Launch[]; graph: CuGraphExec | null };
+type Parts = {
+  readonly device: Device;
+  readonly program: Program;
+  readonly stream: CuStream;
+  readonly kernels: ReadonlyMap<string, LoadedKernel>;
+  readonly memory: ProgramMemory;
+  /** In the order in which they were made; all of the above that must be given back. */
+  readonly owned: Disposable[];
+};
+
+/** CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do meanwhile is their own affair. */
+const captureThisThread = 1;
+
+/** Checks the checkpoint, loads the kernels, and prepares and uploads the weights. */
+export const loadProgram = async (
+  device: Device,
+  artefact: Artefact,
+  checkpoint: Checkpoint,
+): Promise<LoadedProgram> => {
+  const { program } = artefact;
+  checkCheckpoint(program, checkpoint);
+  const owned: Disposable[] = [];
+  try {
+    const kernels = new Map<string, LoadedKernel>();
+    for (const kernel of program.kernels) kernels.set(kernel.name, loadKernel(device, artefact, kernel, owned));
+    const stream = device.createStream();
+    owned.push({ [Symbol.dispose]: () => device.release((driver) => driver.call("cuStreamDestroy_v2", stream)) });
+    const memory = new ProgramMemory(device, program);
+    owned.push(memory);
+    await uploadWeights(device, stream, memory, program, checkpoint);
+    return new LoadedProgram({ device, program, stream, kernels, memory, owned });
+  } catch (error) {
+    for (const each of owned.toReversed()) each[Symbol.dispose]();
+    throw error;
+  }
+};
+
+const loadKernel = (
+  device: Device,
+  artefact: Artefact,
+  kernel: LoadedKernel["kernel"],
+  owned: Disposable[],
+): LoadedKernel => {
+  const { info } = device;
+  const { target, path } = chooseImage(kernel, info);
+  const shared = kernel.sharedBytes + (kernel.ptxas[target]?.staticSharedBytes ?? 0);
+  if (shared > info.sharedBytes)
+    throw new RuntimeError(
+      `kernel "${kernel.name}" needs ${formatBytes(shared)} of shared memory a block; "${info.name}" has ${formatBytes(info.sharedBytes)}`,
+    );
+  const image = artefact.read(path);
+  try {
+    const module = device.use((driver): CuModule =>
+      driver.make("cuModuleLoadData", isText(target) ? terminated(image) : image),
+    );
+    owned.push({ [Symbol.dispose]: () => device.release((driver) => driver.call("cuModuleUnload", module)) });
+    return device.use((driver) => {
+      const entry: CuFunction = driver.make("cuModuleGetFunction", module, kernel.name);
+      if (kernel.sharedBytes > sharedWithoutAsking)
+        driver.call("cuFuncSetAttribute", entry, maxDynamicSharedBytes, kernel.sharedBytes);
+      return { kernel, entry };
+    });
+  } catch (error) {
+    throw error instanceof CudaError ? error.of(`kernel "${kernel.name}", image ${path} (${target})`) : error;
+  }
+};
+
+/** Dynamic shared memory that a launch gets without a function attribute. */
+const sharedWithoutAsking = 48 * 1024;
+/** CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES */
+const maxDynamicSharedBytes = 8;
+
+/** PTX is text, which the driver reads up to a zero byte. */
+const isText = (target: string): boolean => target.startsWith("compute_");
+const terminated = (text: Uint8Array): Uint8Array => {
+  const copy = new Uint8Array(text.length + 1);
+  copy.set(text);
+  return copy;
+};
+
+/** Uploads that are waited for together: more would keep their host memory for longer. */
+const uploadBytes = 64 * 2 ** 20;
+
+const uploadWeights = async (
+  device: Device,
+  stream: CuStream,
+  memory: ProgramMemory,
+  program: Program,
+  checkpoint: Checkpoint,
+): Promise<void> => {
+  let waiting = 0;
+  for (const { weight, bytes } of prepareWeights(program.weights, checkpoint)) {
+    const to = memory.addressOf({ space: "weights", offset: weight.offset, bytes: weight.bytes }, 1);
+    device.use((driver) => driver.call("cuMemcpyHtoDAsync_v2", to, bytes, bytes.length, stream));
+    waiting += bytes.length;
+    if (waiting > uploadBytes) {
+      await device.finished(stream);
+      waiting = 0;
+    }
+    // Preparing a weight takes the processor: let other work of the process in between.
+    await new Promise((resolve) => void setImmediate(resolve));
+  }
+  await device.finished(stream);
+};

@@ -1,0 +1,158 @@
+import type { Linear, Origin } from "../ir/program.ts";
+import type { Emulator, LaunchCounters } from "./emulated.ts";
+import type { CuEvent } from "./driverApi.ts";
+import { launch, type Launch } from "./launches.ts";
+import type { LoadedProgram } from "./loadedProgram.ts";
+import { h200, predict, type Prediction, type TargetModel } from "./predict.ts";
+import type { CheckedInputs } from "./tensors.ts";
+
+export type ProfileOptions = {
+  readonly batch?: number;
+  /** Measured runs; each time is the median. On a GPU only. */
+  readonly repeats?: number;
+  /** What the emulated device's counts are turned into time for. */
+  readonly target?: TargetModel;
+};
+
+/** Where the time of a run goes. */
+export type Profile = {
+  readonly device: string;
+  readonly batch: number;
+  readonly steps: readonly StepProfile[];
+  /** All steps: `predicted` where any of them is. */
+  readonly milliseconds: number;
+  readonly predicted: boolean;
+};
+export type StepProfile = {
+  readonly kernel: string;
+  readonly origin: Origin;
+  /** What the mathematics needs. */
+  readonly work: { readonly flops: number; readonly readBytes: number; readonly writeBytes: number };
+  readonly time: StepTime;
+};
+export type StepTime =
+  /** By events on the device, between the end of one kernel and of the next. */
+  | { readonly kind: "measured"; readonly milliseconds: number }
+  /** Counted by the emulated device; the time is an estimate for another one. */
+  | ({ readonly kind: "predicted"; readonly counters: LaunchCounters } & Prediction);
+
+export const profileProgram = async (
+  loaded: LoadedProgram,
+  checked: CheckedInputs,
+  { repeats = 20, target = h200 }: ProfileOptions,
+): Promise<Profile> => {
+  const { batch } = checked;
+  const launches = loaded.launchesFor(batch);
+  loaded.upload(checked);
+  await loaded.finished();
+  const { emulator } = loaded.device;
+  const times =
+    emulator === null
+      ? await measure(loaded, launches, repeats)
+      : await countSteps(loaded, launches, emulator, batch, target);
+  const steps = launches.map(({ step: { kernel, origin, work } }, index): StepProfile => {
+    return {
+      kernel,
+      origin,
+      work: {
+        flops: evaluate(work.flops, batch),
+        readBytes: evaluate(work.readBytes, batch),
+        writeBytes: evaluate(work.writeBytes, batch),
+      },
+      time: times[index] ?? { kind: "measured", milliseconds: Number.NaN },
+    };
+  });
+  return {
+    device: loaded.device.info.name,
+    batch,
+    steps,
+    milliseconds: steps.reduce((sum, { time }) => sum + time.milliseconds, 0),
+    predicted: steps.some(({ time }) => time.kind === "predicted"),
+  };
+};
+
+/** One kernel at a time, between its launch and its end: the counters are those of the last launch. */
+const countSteps = async (
+  loaded: LoadedProgram,
+  launches: readonly Launch[],
+  emulator: Emulator,
+  batch: number,
+  target: TargetModel,
+): Promise<readonly StepTime[]> => {
+  const { device, stream } = loaded;
+  const times: StepTime[] = [];
+  emulator.set("counters", 1);
+  try {
+    for (const each of launches) {
+      // Waiting in the call keeps other programs' launches from coming between this one and its counters.
+      device.use((driver) => {
+        launch(driver, each, stream);
+        driver.call("cuStreamSynchronize", stream);
+      });
+      const counters = emulator.counters();
+      times.push({ kind: "predicted", counters, ...predict(counters, evaluate(each.step.work.flops, batch), target) });
+      await new Promise((resolve) => void setImmediate(resolve));
+    }
+  } finally {
+    emulator.set("counters", 0);
+  }
+  return times;
+};
+
+/** The median of `repeats` runs, after two that warm up. */
+const measure = async (
+  loaded: LoadedProgram,
+  launches: readonly Launch[],
+  repeats: number,
+): Promise<readonly StepTime[]> => {
+  const samples = launches.map((): number[] => []);
+  using events = createEvents(loaded, launches.length + 1);
+  for (let run = -2; run < repeats; run++) {
+    loaded.device.use((driver) => {
+      for (const [index, event] of events.list.entries()) {
+        driver.call("cuEventRecord", event, loaded.stream);
+        const next = launches[index];
+        if (next !== undefined) launch(driver, next, loaded.stream);
+      }
+    });
+    await loaded.finished();
+    if (run >= 0) for (const [index, each] of samples.entries()) each.push(events.milliseconds(index));
+  }
+  return samples.map((each) => ({ kind: "measured", milliseconds: median(each) }));
+};
+
+/** Events in a row; `milliseconds(i)` is the time from event i to the next. */
+const createEvents = (
+  { device }: LoadedProgram,
+  count: number,
+): Disposable & { readonly list: readonly CuEvent[]; readonly milliseconds: (index: number) => number } => {
+  const list: CuEvent[] = [];
+  const release = (): void => {
+    for (const event of list) device.release((driver) => driver.call("cuEventDestroy_v2", event));
+  };
+  try {
+    for (let i = 0; i < count; i++) list.push(device.use((driver) => driver.make("cuEventCreate", 0)));
+  } catch (error) {
+    release();
+    throw error;
+  }
+  return {
+    list,
+    milliseconds: (index) => {
+      const out = new Float32Array(new ArrayBuffer(8));
+      const [start, end] = [list[index], list[index + 1]];
+      if (start !== undefined && end !== undefined)
+        device.use((driver) => driver.call("cuEventElapsedTime", out, start, end));
+      return out[0] ?? Number.NaN;
+    },
+    [Symbol.dispose]: release,
+  };
+};
+
+const evaluate = ({ fixed, perExample }: Linear, batch: number): number => fixed + perExample * batch;
+
+const median = (values: readonly number[]): number => {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length / 2;
+  return ((sorted[Math.floor(middle)] ?? Number.NaN) + (sorted[Math.ceil(middle) - 1] ?? Number.NaN)) / 2;
+};
