@@ -2,6 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { mkdir, readFile, rename, rm, writeFile, readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Kernel, Program, PtxasReport } from "../ir/program.ts";
+import { printProgram } from "../ir/programText.ts";
 import type { Compiled } from "./compile.ts";
 import type { KernelImage } from "./toolchain/compileImages.ts";
 
@@ -12,30 +13,34 @@ export class ArtefactError extends Error {
 
 export const manifestName = "manifest.json";
 
-/**
- * Writes a program with its sources and images: manifest.json, kernels/NAME.cu and kernels/NAME.TARGET.cubin (.so for the emulated device).
- * Everything is written beside `directory` first and then takes its place in one step, so that whoever reads it finds
- * the old artefact or the new one and never half of either, whatever else writes there and whenever the disk is full.
- * `directory` may be missing, empty, or an artefact; anything else is left alone and refused.
- */
-export async function writeArtefact(
-  compiled: Pick<Compiled, "program" | "sources">,
+/** A program with its images, and all files of its artefact but the manifest, by path. */
+export type PackedArtefact = { readonly program: Program; readonly files: ReadonlyMap<string, Uint8Array> };
+
+/** Names the images kernels/NAME.TARGET.cubin (.so for the emulated device) and sums up every file. */
+export function packArtefact(
+  { program, sources }: Pick<Compiled, "program" | "sources">,
   images: readonly KernelImage[],
-  directory: string,
-): Promise<Program> {
+): PackedArtefact {
+  const files = new Map<string, Uint8Array>();
+  for (const [path, source] of sources) files.set(path, Buffer.from(source, "utf8"));
+  const kernels = program.kernels.map((kernel) => withImages(kernel, images, files));
+  const checksums = Object.fromEntries([...files].map(([path, content]) => [path, sha256(content)]));
+  return { program: { ...program, kernels, checksums }, files };
+}
+
+/**
+ * Writes manifest.json and the files. Everything is written beside `directory` first and then takes its place in one
+ * step, so that whoever reads it finds the old artefact or the new one and never half of either, whatever else writes
+ * there and whenever the disk is full. `directory` may be missing, empty, or an artefact; anything else is left alone
+ * and refused.
+ */
+export async function writeArtefact({ program, files }: PackedArtefact, directory: string): Promise<void> {
   const place = resolve(directory);
   await mustBeReplaceable(place);
-  const files = new Map<string, Uint8Array>();
-  for (const [path, source] of compiled.sources) files.set(path, Buffer.from(source, "utf8"));
-  const kernels = compiled.program.kernels.map((kernel) => withImages(kernel, images, files));
-  const checksums = Object.fromEntries([...files].map(([path, content]) => [path, sha256(content)]));
-  const program: Program = { ...compiled.program, kernels, checksums };
-  files.set(manifestName, Buffer.from(`${JSON.stringify(program, null, 1)}\n`, "utf8"));
-
   const draft = beside(place);
   try {
     await mkdir(dirname(place), { recursive: true });
-    for (const [path, content] of files) {
+    for (const [path, content] of [...files, [manifestName, Buffer.from(printProgram(program), "utf8")] as const]) {
       await mkdir(dirname(join(draft, path)), { recursive: true });
       await writeFile(join(draft, path), content, { flush: true });
     }
@@ -45,7 +50,6 @@ export async function writeArtefact(
     await rm(draft, { recursive: true, force: true }).catch(() => {});
     throw new ArtefactError(`the artefact "${directory}" could not be written: ${reasonOf(error)}`, { cause: error });
   }
-  return program;
 }
 
 function withImages(kernel: Kernel, images: readonly KernelImage[], files: Map<string, Uint8Array>): Kernel {

@@ -1,3 +1,5 @@
+import { relative } from "node:path";
+
 /** Numbers for people: three digits that matter, with a unit. */
 
 export const bytes = (count: number): string => scaled(count, 1024, ["B", "KiB", "MiB", "GiB", "TiB"]);
@@ -22,3 +24,9 @@ function scaled(count: number, step: number, units: readonly string[]): string {
 
 const digits = (value: number): string =>
   value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
+
+/** Relative to the current folder where it lies below. */
+export function readablePath(file: string): string {
+  const shorter = relative(".", file);
+  return shorter === "" || shorter.startsWith("..") ? file : shorter;
+}

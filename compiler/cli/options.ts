@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from "commander";
 import type { Precision } from "../../ir/types.ts";
 import { didYouMean } from "../diagnostics.ts";
+import type { ImageTarget } from "../toolchain/compileImages.ts";
 
 /** Makes a parser of one name out of several; an unknown one is answered with the nearest. */
 const oneOf =
@@ -31,16 +32,16 @@ export function parseBatch(text: string): BatchRange {
   return { min, max };
 }
 
-/** `sm_80,sm_90a`: what cubins are made for. */
-export function parseArchitectures(text: string): readonly string[] {
-  const names = text.split(",").map((name) => name.trim());
-  for (const name of names) {
-    if (!/^(sm|compute)_\d{2,3}a?$/.test(name)) {
-      throw new InvalidArgumentError(`"${name}" is not an architecture such as sm_80 or sm_90a.`);
-    }
+/** `sm_80,sm_90a,emulated`: what kernels are compiled for. */
+export function parseTargets(text: string): readonly ImageTarget[] {
+  const targets = text.split(",").map((each) => each.trim());
+  for (const target of targets) {
+    if (!isTarget(target))
+      throw new InvalidArgumentError(`"${target}" is neither emulated nor an architecture such as sm_80 or sm_90a.`);
   }
-  return [...new Set(names)];
+  return [...new Set(targets.filter(isTarget))];
 }
+const isTarget = (text: string): text is ImageTarget => text === "emulated" || /^sm_\d{2,3}[af]?$/.test(text);
 
 /** Collects `NAME=FILE`, given once for each input, or once for each example of an input's batch. */
 export function collectInput(

@@ -1,3 +1,4 @@
+import type { Profile } from "../../runtime/profile.ts";
 import type { NumberArrays } from "./arrays.ts";
 
 /** A network with its weights on something that runs it. */
@@ -8,4 +9,6 @@ export type Runner = Disposable & {
   readonly kernels: number | null;
   /** Outputs, and what else is kept, by name. The batch is that of the inputs. */
   readonly run: (inputs: NumberArrays) => Promise<NumberArrays>;
+  /** Where the time of a run goes, launch by launch; null where nothing is launched. */
+  readonly profile: ((inputs: NumberArrays) => Promise<Profile>) | null;
 };

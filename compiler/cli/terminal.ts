@@ -14,9 +14,9 @@ export type Paint = {
 };
 
 /** Colour and progress appear on a terminal only: never in files, pipes or `--json`. */
-export function openTerminal(options: { readonly json: boolean }): Terminal {
-  const coloured = process.stdout.isTTY && picocolors.isColorSupported && !options.json;
-  const watched = process.stderr.isTTY && !options.json;
+export function openTerminal(options: { readonly json?: true }): Terminal {
+  const coloured = process.stdout.isTTY && picocolors.isColorSupported && options.json !== true;
+  const watched = process.stderr.isTTY && options.json !== true;
   return {
     paint: picocolors.createColors(coloured),
     print: (text) => void process.stdout.write(`${text}\n`),

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { writeArtefact } from "../../compiler/artefact.ts";
+import { packArtefact, writeArtefact } from "../../compiler/artefact.ts";
 import type { Compiled } from "../../compiler/compile.ts";
 import type { KernelImage } from "../../compiler/toolchain/compileImages.ts";
 import type { Kernel, Program } from "../../ir/program.ts";
@@ -52,7 +52,9 @@ const drafts = (): string[] => readdirSync(scratch).filter((name) => name.starts
 describe("writeArtefact", () => {
   it("writes sources, images and a manifest that names and sums up all of them", async () => {
     const folder = join(scratch, "deep/er/toy");
-    const program = await writeArtefact(compiledWith("// one"), imagesOf("one"), folder);
+    const packed = packArtefact(compiledWith("// one"), imagesOf("one"));
+    await writeArtefact(packed, folder);
+    const { program } = packed;
     expect(manifestOf(folder)).toEqual(program);
     expect(program.kernels[0]).toMatchObject({
       images: { sm_90a: "kernels/scale.sm_90a.cubin", emulated: "kernels/scale.emulated.so" },
@@ -74,8 +76,8 @@ describe("writeArtefact", () => {
 
   it("replaces an artefact whole, and leaves nothing of the old one", async () => {
     const folder = join(scratch, "again");
-    await writeArtefact(compiledWith("// one"), imagesOf("one"), folder);
-    await writeArtefact(compiledWith("// two"), [], folder);
+    await writeArtefact(packArtefact(compiledWith("// one"), imagesOf("one")), folder);
+    await writeArtefact(packArtefact(compiledWith("// two"), []), folder);
     expect(readdirSync(join(folder, "kernels"))).toEqual(["scale.cu"]);
     expect(readFileSync(join(folder, "kernels/scale.cu"), "utf8")).toBe("// two");
     expect(drafts()).toEqual([]);
@@ -85,19 +87,23 @@ describe("writeArtefact", () => {
     const folder = join(scratch, "thesis");
     mkdirSync(folder);
     writeFileSync(join(folder, "chapter1.tex"), "years of work");
-    await expect(writeArtefact(compiledWith(""), [], folder)).rejects.toThrow("holds other files (chapter1.tex)");
-    expect(readFileSync(join(folder, "chapter1.tex"), "utf8")).toBe("years of work");
-    await expect(writeArtefact(compiledWith(""), [], join(folder, "chapter1.tex"))).rejects.toThrow("is a file");
-    await expect(writeArtefact(compiledWith(""), [], join(folder, "chapter1.tex/deeper"))).rejects.toThrow(
-      "part of its path is a file",
+    await expect(writeArtefact(packArtefact(compiledWith(""), []), folder)).rejects.toThrow(
+      "holds other files (chapter1.tex)",
     );
+    expect(readFileSync(join(folder, "chapter1.tex"), "utf8")).toBe("years of work");
+    await expect(writeArtefact(packArtefact(compiledWith(""), []), join(folder, "chapter1.tex"))).rejects.toThrow(
+      "is a file",
+    );
+    await expect(
+      writeArtefact(packArtefact(compiledWith(""), []), join(folder, "chapter1.tex/deeper")),
+    ).rejects.toThrow("part of its path is a file");
   });
 
   it("lets writers race: what is there in the end is one of theirs, whole", async () => {
     const folder = join(scratch, "raced");
     await Promise.all(
       Array.from({ length: 12 }, (_, index) =>
-        writeArtefact(compiledWith(`// ${index}`), imagesOf(String(index)), folder),
+        writeArtefact(packArtefact(compiledWith(`// ${index}`), imagesOf(String(index))), folder),
       ),
     );
     const source = readFileSync(join(folder, "kernels/scale.cu"), "utf8");

@@ -1,0 +1,41 @@
+import type { Compiled } from "../compile.ts";
+import { compileImages, type ImageTarget, type KernelImage } from "../toolchain/compileImages.ts";
+import { findNvcc } from "../toolchain/findTools.ts";
+import { ToolError } from "../toolchain/toolError.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Compiles every kernel of a program for these targets, or finds it compiled before. */
+export function compileKernels(
+  { program, sources }: Pick<Compiled, "program" | "sources">,
+  targets: readonly ImageTarget[],
+  terminal: Terminal,
+): Promise<readonly KernelImage[]> {
+  const kernels = program.kernels.map(({ name, family, source }) => ({
+    name,
+    family,
+    source: sources.get(source) ?? "",
+  }));
+  return terminal.task(`compiling ${kernels.length} kernels for ${targets.join(", ")}`, (say) =>
+    compileImages(kernels, targets, {
+      onProgress: ({ done, total, kernel, target }) => say(`compiled ${done} of ${total}: ${kernel} for ${target}`),
+    }),
+  );
+}
+
+/** Binaries for the GPUs that fovea's kernels are written for. */
+const usualArchitectures: readonly ImageTarget[] = ["sm_80", "sm_90a"];
+
+/** What a build is for unless it is told: the emulated device, and GPUs where there is a compiler for them. */
+export async function usualTargets(): Promise<readonly ImageTarget[]> {
+  return (await hasNvcc()) ? ["emulated", ...usualArchitectures] : ["emulated"];
+}
+
+export async function hasNvcc(): Promise<boolean> {
+  try {
+    await findNvcc();
+    return true;
+  } catch (error) {
+    if (error instanceof ToolError && error.code === "compiler-not-found") return false;
+    throw error;
+  }
+}

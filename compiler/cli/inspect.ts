@@ -1,0 +1,84 @@
+import type { Precision } from "../../ir/types.ts";
+import { printGraph } from "../../ir/print.ts";
+import { compileGraph, type Compiled, type FusionNote } from "../compile.ts";
+import { printKernels, printStages } from "./build.ts";
+import { exitCodes, unknownName } from "./failure.ts";
+import { readablePath } from "./figures.ts";
+import { type ModelOptions, traceModel } from "./model.ts";
+import type { BatchRange } from "./options.ts";
+import type { Paint, Terminal } from "./terminal.ts";
+
+export type InspectOptions = ModelOptions & {
+  readonly precision: Precision;
+  readonly batch: BatchRange;
+  /** The plan that keeps every published intermediate. */
+  readonly keep: boolean;
+  /** Prints the graph as this pass left it, and nothing else. */
+  readonly stage: string | null;
+  /** Prints this kernel's text, and nothing else. */
+  readonly kernel: string | null;
+  readonly json: boolean;
+};
+
+/** Shows what the compiler makes of a model, without any compiler of CUDA. */
+export async function inspect(file: string, options: InspectOptions, terminal: Terminal): Promise<number> {
+  const graph = await traceModel(file, options, terminal);
+  const compiled = await terminal.task(`compiling ${graph.name}`, () => compileGraph(graph, options));
+  terminal.print(describe(compiled, options, terminal.paint));
+  return exitCodes.success;
+}
+
+function describe(compiled: Compiled, { stage, kernel, json }: InspectOptions, paint: Paint): string {
+  if (stage !== null) return stageText(compiled, stage);
+  if (kernel !== null) return kernelText(compiled, kernel);
+  if (json) {
+    const stages = compiled.stages.map(({ name, graph, ms }) => ({ name, values: graph.nodes.length, ms }));
+    return JSON.stringify({ stages, fusions: compiled.fusions, program: compiled.program }, null, 2);
+  }
+  return [
+    printStages(compiled, paint),
+    printKernels(compiled.program, paint),
+    printSteps(compiled),
+    printFusions(compiled.fusions, paint),
+  ].join("\n\n");
+}
+
+function stageText({ stages }: Compiled, wanted: string): string {
+  const stage = stages.find(({ name }) => name === wanted);
+  if (stage === undefined)
+    throw unknownName(
+      "pass",
+      wanted,
+      stages.map(({ name }) => name),
+    );
+  return printGraph(stage.graph).trimEnd();
+}
+
+function kernelText({ program, sources }: Compiled, wanted: string): string {
+  const kernel = program.kernels.find(({ name }) => name === wanted);
+  if (kernel === undefined)
+    throw unknownName(
+      "kernel",
+      wanted,
+      program.kernels.map(({ name }) => name),
+    );
+  return (sources.get(kernel.source) ?? "").trimEnd();
+}
+
+const printSteps = ({ program }: Compiled): string =>
+  program.steps
+    .map(
+      ({ kernel, origin }) =>
+        `${kernel}  ${origin.path}  (${readablePath(origin.file)}:${origin.line})\n    ${origin.formula}`,
+    )
+    .join("\n");
+
+/** What became part of another kernel, and what did not, with the reason: in the order of the source. */
+function printFusions(fusions: readonly FusionNote[], paint: Paint): string {
+  const lines = fusions.map(({ span, path, fused, what, because }) => {
+    const verdict = fused ? paint.green("fused") : paint.yellow("not fused");
+    return `${readablePath(span.file)}:${span.line}:${span.column}  ${path}  ${what} ${verdict}: ${because}`;
+  });
+  // Blocks of one class say the same of each of their instances.
+  return [...new Set(lines)].join("\n");
+}

@@ -1,0 +1,69 @@
+import { statSync } from "node:fs";
+import type { Precision } from "../../ir/types.ts";
+import { readArtefact } from "../../runtime/artefact.ts";
+import type { Checkpoint } from "../../runtime/checkpoint.ts";
+import { chooseDevice } from "./device.ts";
+import { CommandError } from "./failure.ts";
+import { type ModelOptions, traceModel } from "./model.ts";
+import { deviceRunner, openRunner } from "./openRunner.ts";
+import type { DeviceName } from "./options.ts";
+import { type ArrayPort, graphInputs, programInputs } from "./ports.ts";
+import type { Runner } from "./runner.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** A model file, or the folder of an artefact, before it meets its weights. */
+export type Network = {
+  readonly inputs: readonly ArrayPort[];
+  readonly parameters: readonly { readonly name: string; readonly shape: readonly number[] }[];
+  readonly open: (checkpoint: Checkpoint, batch: number) => Promise<Runner>;
+};
+export type NetworkOptions = ModelOptions & {
+  readonly device: DeviceName;
+  /** Null: f32 where a model is compiled; an artefact has one of its own. */
+  readonly precision: Precision | null;
+};
+
+export async function openNetwork(path: string, options: NetworkOptions, terminal: Terminal): Promise<Network> {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) return openArtefact(path, options, terminal);
+  const graph = await traceModel(path, options, terminal);
+  return {
+    inputs: graphInputs(graph),
+    parameters: graph.nodes.flatMap((node) => (node.op === "parameter" ? [node.attrs] : [])),
+    open: (checkpoint, batch) => {
+      const request = {
+        device: options.device,
+        precision: options.precision ?? ("f32" as const),
+        keep: false,
+        batch: { min: batch, max: batch },
+      };
+      return openRunner(graph, checkpoint, request, terminal);
+    },
+  };
+}
+
+function openArtefact(path: string, options: NetworkOptions, terminal: Terminal): Network {
+  const artefact = readArtefact(path);
+  const { program } = artefact;
+  const { device, precision } = options;
+  if (device === "evaluator")
+    throw new CommandError(`"${path}" is compiled, and the evaluator runs models`, "give the model file");
+  if (precision !== null && precision !== program.precision) {
+    throw new CommandError(
+      `"${path}" was built with --dtype ${program.precision}, not ${precision}`,
+      `leave --dtype away, or build it with --dtype ${precision}`,
+    );
+  }
+  for (const name of ["entry", "preset", "config"] as const) {
+    if (options[name] !== undefined)
+      throw new CommandError(
+        `--${name} has no meaning for "${path}", which is compiled already`,
+        "give the model file instead",
+      );
+  }
+  return {
+    inputs: programInputs(program),
+    parameters: program.parameters,
+    open: async (checkpoint) =>
+      deviceRunner(await chooseDevice(device, { compiled: true }, terminal), artefact, checkpoint, terminal),
+  };
+}

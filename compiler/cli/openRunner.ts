@@ -1,0 +1,110 @@
+import type { Graph } from "../../ir/graph.ts";
+import type { Precision } from "../../ir/types.ts";
+import type { Artefact } from "../../runtime/artefact.ts";
+import type { Checkpoint } from "../../runtime/checkpoint.ts";
+import type { Device } from "../../runtime/device.ts";
+import { loadExecutable } from "../../runtime/executable.ts";
+import { architectureOf } from "../../runtime/images.ts";
+import type { HostTensor } from "../../runtime/tensors.ts";
+import { packArtefact } from "../artefact.ts";
+import { compileGraph } from "../compile.ts";
+import type { ImageTarget } from "../toolchain/compileImages.ts";
+import type { NumberArray, NumberArrays } from "./arrays.ts";
+import { chooseDevice } from "./device.ts";
+import { evaluatorRunner } from "./evaluatorRunner.ts";
+import { compileKernels } from "./images.ts";
+import type { BatchRange, DeviceName } from "./options.ts";
+import type { Runner } from "./runner.ts";
+import type { Terminal } from "./terminal.ts";
+
+export type PlanRequest = {
+  readonly device: DeviceName;
+  readonly precision: Precision;
+  readonly batch: BatchRange;
+  /** Every published intermediate comes out as well. */
+  readonly keep: boolean;
+};
+
+/** Compiles a graph for the device asked for and loads it there with its weights. */
+export async function openRunner(
+  graph: Graph,
+  checkpoint: Checkpoint,
+  request: PlanRequest,
+  terminal: Terminal,
+): Promise<Runner> {
+  if (request.device === "evaluator") return evaluatorRunner(graph, checkpoint);
+  const device = await chooseDevice(request.device, { compiled: false }, terminal);
+  return disposedOnFailure(device, async () => {
+    const artefact = await compileFor(device, graph, request, terminal);
+    return deviceRunner(device, artefact, checkpoint, terminal);
+  });
+}
+
+/** An artefact in memory, with images for this device alone. */
+export async function compileFor(
+  device: Device,
+  graph: Graph,
+  request: Pick<PlanRequest, "precision" | "batch" | "keep">,
+  terminal: Terminal,
+): Promise<Artefact> {
+  const compiled = await terminal.task(`compiling ${graph.name}`, () => compileGraph(graph, request));
+  const images = await compileKernels(compiled, [architectureOf(device.info) as ImageTarget], terminal);
+  const { program, files } = packArtefact(compiled, images);
+  return { folder: graph.name, program, read: (path) => files.get(path) ?? new Uint8Array() };
+}
+
+/** Loads an artefact; the device is the runner's from here on. */
+export async function deviceRunner(
+  device: Device,
+  artefact: Artefact,
+  checkpoint: Checkpoint,
+  terminal: Terminal,
+): Promise<Runner> {
+  return disposedOnFailure(device, async () => {
+    const executable = await terminal.task("preparing weights", () => loadExecutable(device, artefact, checkpoint));
+    const { program } = artefact;
+    return {
+      device: device.info.name,
+      kernels: program.steps.length,
+      run: async (inputs) => {
+        const results = await executable.run(toHost(inputs, program.inputs));
+        return new Map(
+          Object.entries(results).map(([name, { shape, data }]) => [name, { shape, values: fromHost(data) }]),
+        );
+      },
+      profile: (inputs) => executable.profile(toHost(inputs, program.inputs)),
+      [Symbol.dispose]: () => {
+        executable[Symbol.dispose]();
+        device[Symbol.dispose]();
+      },
+    };
+  });
+}
+
+function toHost(inputs: NumberArrays, ports: Artefact["program"]["inputs"]): { [name: string]: HostTensor } {
+  const storages = new Map(ports.map(({ name, storage }) => [name, storage]));
+  return Object.fromEntries(
+    [...inputs].map(([name, { shape, values }]) => {
+      const storage = storages.get(name);
+      const data =
+        storage === "i32"
+          ? Int32Array.from(values)
+          : storage === "u8"
+            ? Uint8Array.from(values)
+            : Float32Array.from(values);
+      return [name, { shape, data }];
+    }),
+  );
+}
+
+const fromHost = (data: HostTensor["data"]): NumberArray["values"] =>
+  data instanceof Uint8Array ? Int32Array.from(data) : data;
+
+async function disposedOnFailure<T>(device: Device, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    device[Symbol.dispose]();
+    throw error;
+  }
+}

@@ -1,0 +1,221 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Command, CommanderError, Option } from "commander";
+import type { Precision } from "../../ir/types.ts";
+import { packageRoot } from "../packageRoot.ts";
+import type { ImageTarget } from "../toolchain/compileImages.ts";
+import { build } from "./build.ts";
+import { devices } from "./devices.ts";
+import { exitCodes } from "./failure.ts";
+import { inspect } from "./inspect.ts";
+import { published } from "./media/preprocess.ts";
+import type { ModelOptions } from "./model.ts";
+import * as parse from "./options.ts";
+import { profile } from "./profile.ts";
+import { exitCodeOf, messageOf } from "./report.ts";
+import { run } from "./run.ts";
+import { openTerminal } from "./terminal.ts";
+import { verify } from "./verify.ts";
+
+/** Runs one command line (without the names of node and of this program) and gives the exit status. Never throws. */
+export async function main(args: readonly string[]): Promise<number> {
+  // Whoever reads our output may have seen enough: `fovea inspect … | head`.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) =>
+    process.exit(error.code === "EPIPE" ? 0 : exitCodes.internal),
+  );
+  let status: number = exitCodes.success;
+  const program = createProgram(async (work) => {
+    status = await work;
+  });
+  try {
+    await program.parseAsync(args, { from: "user" });
+    return status;
+  } catch (error) {
+    // What is wrong with a command line commander has said already.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.success : exitCodes.failed;
+    process.stderr.write(`${messageOf(error, { colour: process.stderr.isTTY })}\n`);
+    return exitCodeOf(error);
+  }
+}
+
+type Json = { readonly json?: true };
+type ModelFlags = ModelOptions & Json & { readonly dtype: Precision; readonly batch: parse.BatchRange };
+type BuildFlags = ModelFlags & { readonly arch?: readonly ImageTarget[]; readonly out?: string };
+type InspectFlags = ModelFlags & { readonly stage?: string; readonly kernel?: string; readonly keep?: true };
+type DeviceFlags = ModelOptions & Json & { readonly device: parse.DeviceName; readonly dtype?: Precision };
+type RunFlags = DeviceFlags & {
+  readonly weights: string;
+  readonly input: ReadonlyMap<string, readonly string[]>;
+  readonly output?: string;
+  readonly top: number;
+  readonly labels?: string;
+  readonly mean: readonly number[];
+  readonly deviation: readonly number[];
+  readonly interval?: number;
+};
+type VerifyFlags = Json & { readonly device: parse.DeviceName; readonly dtype: Precision };
+type ProfileFlags = DeviceFlags & { readonly weights?: string; readonly examples: number };
+
+/** `finish` takes the exit status of the command that runs. */
+function createProgram(finish: (status: Promise<number>) => Promise<void>): Command {
+  const program = new Command("fovea")
+    .description(
+      "Compiles vision, video and set transformers written in TypeScript to fused CUDA kernels, and runs them.",
+    )
+    .version(version())
+    .exitOverride()
+    .showHelpAfterError("(fovea --help lists commands, fovea COMMAND --help their options)");
+
+  withModel(program.command("build"))
+    .description("compile a model to an artefact: kernels, their images and a manifest")
+    .argument("<model>", "a model file")
+    .addOption(dtype().default("f32"))
+    .addOption(batch())
+    .option(
+      "--arch <names>",
+      "compile for emulated, sm_80, sm_90a, … (default: emulated, and GPUs where there is nvcc)",
+      parse.parseTargets,
+    )
+    .option("--out <folder>", "where the artefact goes (default: a folder named after the model)")
+    .addOption(json())
+    .action((model: string, flags: BuildFlags) =>
+      finish(
+        build(
+          model,
+          {
+            ...flags,
+            precision: flags.dtype,
+            targets: flags.arch ?? null,
+            out: flags.out ?? null,
+            json: flags.json === true,
+          },
+          openTerminal(flags),
+        ),
+      ),
+    );
+
+  withModel(program.command("run"))
+    .description("run a model or an artefact on pictures, clips or arrays")
+    .argument("<model>", "a model file, or the folder of an artefact")
+    .requiredOption("--weights <file>", "the checkpoint: .safetensors")
+    .requiredOption(
+      "--input <name=file>",
+      "a video, a folder of pictures, a picture, a moving GIF or WebP, or .safetensors; again for other inputs, and for more examples",
+      parse.collectInput,
+      new Map(),
+    )
+    .addOption(device())
+    .addOption(dtype())
+    .option("--output <file>", "write all outputs to a .safetensors file")
+    .option("--top <n>", "how many classes to show", parse.parseCount, 5)
+    .option("--labels <file>", "names of the classes: a JSON list, or one a line")
+    .option("--mean <numbers>", "subtracted from channels in 0..1", parse.parseChannels, published.mean)
+    .option("--deviation <numbers>", "channels are divided by it", parse.parseChannels, published.deviation)
+    .option(
+      "--interval <n>",
+      "of a video at 30 frames a second every n-th frame is seen (default: as published for TimeSformer)",
+      parse.parseCount,
+    )
+    .addOption(json())
+    .action((model: string, flags: RunFlags) => {
+      const { mean, deviation, interval = null } = flags;
+      const options = {
+        ...flags,
+        inputs: flags.input,
+        precision: flags.dtype ?? null,
+        output: flags.output ?? null,
+        labels: flags.labels ?? null,
+        preprocessing: { mean, deviation, interval },
+        json: flags.json === true,
+      };
+      return finish(run(model, options, openTerminal(flags)));
+    });
+
+  withModel(program.command("inspect"))
+    .description("show what the compiler makes of a model: passes, kernels, what was fused and why")
+    .argument("<model>", "a model file")
+    .addOption(dtype().default("f32"))
+    .addOption(batch())
+    .option("--stage <pass>", "print the graph as this pass left it")
+    .option("--kernel <name>", "print the text of this kernel")
+    .option("--keep", "the plan that keeps every published intermediate")
+    .addOption(json())
+    .action((model: string, flags: InspectFlags) =>
+      finish(
+        inspect(
+          model,
+          {
+            ...flags,
+            precision: flags.dtype,
+            keep: flags.keep === true,
+            stage: flags.stage ?? null,
+            kernel: flags.kernel ?? null,
+            json: flags.json === true,
+          },
+          openTerminal(flags),
+        ),
+      ),
+    );
+
+  program
+    .command("verify")
+    .description("run published cases and compare every output and intermediate with what the published code computed")
+    .argument("<cases...>", "folders with a case.json")
+    .addOption(device())
+    .addOption(dtype().default("f32"))
+    .addOption(json())
+    .action((cases: string[], flags: VerifyFlags) =>
+      finish(
+        verify(cases, { device: flags.device, precision: flags.dtype, json: flags.json === true }, openTerminal(flags)),
+      ),
+    );
+
+  withModel(program.command("profile"))
+    .description("measure a model or an artefact kernel by kernel, and by module as the author wrote it")
+    .argument("<model>", "a model file, or the folder of an artefact")
+    .option("--weights <file>", "the checkpoint (default: random weights)")
+    .addOption(device())
+    .addOption(dtype())
+    .option("--examples <n>", "the batch", parse.parseCount, 1)
+    .addOption(json())
+    .action((model: string, flags: ProfileFlags) =>
+      finish(
+        profile(
+          model,
+          { ...flags, precision: flags.dtype ?? null, weights: flags.weights ?? null, json: flags.json === true },
+          openTerminal(flags),
+        ),
+      ),
+    );
+
+  program
+    .command("devices")
+    .description("list what this machine can run programs on")
+    .addOption(json())
+    .action((flags: Json) => finish(devices({ json: flags.json === true }, openTerminal(flags))));
+
+  return program;
+}
+
+const withModel = (command: Command): Command =>
+  command
+    .option("--entry <name>", "which network of the model file (default: the first)")
+    .option("--preset <name>", "a published configuration of the model")
+    .option("--config <file>", "JSON: fields that differ from the preset, or from the defaults");
+
+const dtype = (): Option =>
+  new Option("--dtype <name>", `how numbers are stored: ${parse.precisions.join(", ")}`).argParser(
+    parse.parsePrecision,
+  );
+const batch = (): Option =>
+  new Option("--batch <range>", "batches that one build serves: 8, or 1..32")
+    .argParser(parse.parseBatch)
+    .default({ min: 1, max: 32 }, "1..32");
+const device = (): Option =>
+  new Option("--device <name>", `what to run on: ${parse.deviceNames.join(", ")} (the float64 interpreter)`)
+    .argParser(parse.parseDevice)
+    .default("auto");
+const json = (): Option => new Option("--json", "print JSON");
+
+const version = (): string =>
+  String((JSON.parse(readFileSync(join(packageRoot(), "package.json"), "utf8")) as { version?: unknown }).version);
