@@ -1,0 +1,101 @@
+import type { ValueId } from "../../ir/graph.ts";
+import type { Scalar } from "../../ir/scalar.ts";
+import { or, select, variable } from "../../ir/scalarBuild.ts";
+import { noPrefix } from "../../ir/types.ts";
+import { printType } from "../../ir/typeText.ts";
+import { type At, type Axis, positive } from "./axes.ts";
+import { type AnyGrid, type Grid, gridOf } from "./grid.ts";
+import { lowerLambda, position, readsVariable, scalar, type Table } from "./lambda.ts";
+import { Parameter } from "./parameter.ts";
+import { type AnyPattern, all, fieldsOf, type Pattern } from "./patterns.ts";
+import { append, appendOnce, fail } from "./trace.ts";
+
+/** A score from the scaled product `s` and the two positions. */
+export type Score<Q extends Axis, K extends Axis = Q> = (s: number, q: At<Q>, k: At<K>, head: number) => number;
+
+/** Marks a score that is written outside of `attend`, so that its source is read. */
+export const score = <Q extends Axis, K extends Axis = Q>(f: Score<Q, K>): Score<Q, K> => f;
+
+export type AttendOptions<Q extends Axis, K extends Axis> = {
+  /** How many heads the channels are read as; by default what `heads` said, else one. */
+  readonly heads?: number;
+  /** Which keys a query sees: all of them by default. */
+  readonly keys?: Pattern<NoInfer<Q>, NoInfer<K>>;
+  /** What q · k is multiplied with: 1/√(channels of a head) by default. */
+  readonly scale?: number;
+  /** The score in place of `s`, read from its source. Prefix tokens keep `s` unless it reads `isPrefix`. */
+  readonly score?: Score<NoInfer<Q>, NoInfer<K>>;
+  /** Softmax over the keys, or the weighted sum divided by the number of keys seen, or the sum as it is. */
+  readonly normalize?: "softmax" | "count" | "none";
+};
+
+/**
+ * normalize(score(scale · q kᵀ)) v over the keys that `keys` names; the heads are side by side again in the result.
+ * A query that sees no key gives zeros.
+ */
+export function attend<Q extends Axis, K extends Axis>(
+  q: Grid<Q>,
+  k: Grid<K>,
+  v: Grid<NoInfer<K>>,
+  options: AttendOptions<Q, K> = {},
+): Grid<Q> {
+  const heads = positive("attend", "the number of heads", options.heads ?? q.runs);
+  const [query, key, value] = [q.type, k.type, v.type];
+  if (query.channels !== key.channels)
+    fail(
+      "shape-mismatch",
+      { op: "attend", left: printType(query), right: printType(key) },
+      "",
+      `q has ${query.channels} channels and k has ${key.channels}`,
+    );
+  for (const { channels } of [query, value])
+    if (channels % heads !== 0)
+      fail("not-divisible", { what: "the number of channels", size: channels, by: heads }, "", `${heads} heads`);
+  if (printType({ ...key, channels: 0 }) !== printType({ ...value, channels: 0 }))
+    fail(
+      "shape-mismatch",
+      { op: "attend", left: printType(key), right: printType(value) },
+      "",
+      "k and v must lie on one grid",
+    );
+
+  const keys: AnyPattern = options.keys ?? all();
+  const { body, tables } = lowerScore(options.score, q, k);
+  const attrs = {
+    heads,
+    scale: options.scale ?? 1 / Math.sqrt(query.channels / heads),
+    pattern: keys.lower({ query, key }),
+    score: body,
+    normalize: options.normalize ?? "softmax",
+  };
+  return gridOf(append("attend", [q.value, k.value, v.value, ...tables.map(tableValue)], attrs));
+}
+
+function lowerScore(
+  f: ((...args: never[]) => number) | undefined,
+  q: AnyGrid,
+  k: AnyGrid,
+): { readonly body: Scalar; readonly tables: readonly Table[] } {
+  const s = variable("s");
+  if (f === undefined) return { body: s, tables: [] };
+  const meanings = [
+    scalar(s),
+    position("q", fieldsOf(q.type)),
+    position("k", fieldsOf(k.type)),
+    scalar(variable("head")),
+  ];
+  const { body, tables } = lowerLambda(f, meanings);
+  const prefixes = [
+    ...(q.type.prefix.count > 0 ? ["q.isPrefix"] : []),
+    ...(k.type.prefix.count > 0 ? ["k.isPrefix"] : []),
+  ];
+  const asked = prefixes.length === 0 || readsVariable(body, ".isPrefix");
+  return { body: asked ? body : select(or(...prefixes.map(variable)), s, body), tables };
+}
+
+function tableValue(table: Table): ValueId {
+  if (table instanceof Parameter) return table.table();
+  const axes = table.sizes.slice(0, -1).map((size, index) => ({ axis: `i${index}`, size }));
+  const type = { element: "float", batch: false, prefix: noPrefix, axes, channels: table.sizes.at(-1) ?? 1 } as const;
+  return appendOnce(table, "", () => append("constant", [], { values: table.values, type }));
+}

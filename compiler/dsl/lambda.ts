@@ -1,0 +1,444 @@
+import { fileURLToPath } from "node:url";
+import { assertNever } from "../../ir/errors.ts";
+import type { Scalar } from "../../ir/scalar.ts";
+import {
+  add,
+  and,
+  binary,
+  div,
+  floorDiv,
+  gt,
+  literal,
+  load,
+  lt,
+  max,
+  min,
+  mod,
+  mul,
+  neg,
+  not,
+  or,
+  select,
+  sub,
+  unary,
+  variable,
+} from "../../ir/scalarBuild.ts";
+import { isBoolean } from "../../ir/scalarMeaning.ts";
+import { walkScalar } from "../../ir/scalarWalk.ts";
+import type { CodePlace } from "../codeFrame.ts";
+import { compileError, type DiagnosticCode, type DiagnosticParams, didYouMean, invariant } from "../diagnostics.ts";
+import { type LambdaExpr, type LambdaOperator, type MathFunction, type SourcePlace, sourceOf } from "./lambdaSource.ts";
+import { Parameter } from "./parameter.ts";
+import { authorPlace, readable } from "./place.ts";
+
+/** JavaScript's `%` keeps the dividend's sign; this one the divisor's: `modulo(-1, 4)` is 3. */
+export const modulo = (a: number, n: number): number => a - n * Math.floor(a / n);
+
+/** What a name in a lambda stands for. */
+export type Meaning =
+  | { readonly kind: "scalar"; readonly scalar: Scalar }
+  /** A position: its fields are the scalars of these names. */
+  | { readonly kind: "position"; readonly fields: { readonly [field: string]: Scalar } }
+  /** An element of a table that is not indexed to the end. */
+  | { readonly kind: "row"; readonly table: Table; readonly index: readonly Scalar[] }
+  /** Anything else that a capture holds. */
+  | { readonly kind: "plain"; readonly value: unknown };
+export type Table = Parameter | NumberTable;
+/** An array of numbers captured by a lambda, of one extent or nested evenly. */
+export type NumberTable = { readonly sizes: readonly number[]; readonly values: readonly number[] };
+
+/** A lambda with its captures folded in and the functions that it calls inlined; loads are from `tables`, by number. */
+export type Lowered = { readonly body: Scalar; readonly tables: readonly Table[] };
+
+export const scalar = (value: Scalar): Meaning => ({ kind: "scalar", scalar: value });
+/** A position whose coordinate on each axis is the variable `NAME.AXIS`. */
+export const position = (name: string, fields: readonly string[]): Meaning => ({
+  kind: "position",
+  fields: Object.fromEntries(fields.map((field) => [field, variable(`${name}.${field}`)])),
+});
+
+/** Deeper calls than an author writes on purpose. */
+const callLimit = 64;
+
+/** Reads `f`, which the front end has marked, with these meanings of its parameters. */
+export function lowerLambda(f: object, meanings: readonly Meaning[]): Lowered {
+  const tables: Table[] = [];
+  const body = toScalar(
+    lowerCall(f, meanings, { tables, depth: 0, at: null }),
+    placeOf(sourceOf(f)?.source.place),
+    "the result",
+  );
+  return { body, tables };
+}
+
+type Context = { readonly tables: Table[]; readonly depth: number; readonly at: CodePlace | null };
+
+function lowerCall(f: object, meanings: readonly Meaning[], context: Context): Meaning {
+  const known = sourceOf(f);
+  const name = known?.source.name || ("name" in f && typeof f.name === "string" && f.name) || "this function";
+  if (known === undefined)
+    return refuse(
+      "lambda-source-unknown",
+      { name },
+      context.at ?? authorPlace(),
+      context.depth === 0
+        ? "write the lambda in place, or mark it where it is written: score((s, q, k) => ...)"
+        : "a kernel calls functions of the model's own files: const f = (x: number) => ..., or Math",
+    );
+  const { source, captures } = known;
+  if (context.depth > callLimit)
+    return refuse("lambda-recursion", { name }, placeOf(source.place), "write the terms out");
+  if (source.body.kind === "refused") {
+    const { code, what, hint, place } = source.body.refusal;
+    if (code === "unsupported-function") return refuse(code, { name: what }, placeOf(place), hint);
+    return refuse(code, { what }, placeOf(place), hint);
+  }
+  let values: readonly unknown[];
+  try {
+    values = captures();
+  } catch (error) {
+    const found = `not readable here (${error instanceof Error ? error.message : String(error)})`;
+    return refuse("lambda-capture", { name: source.captures.join(", "), found }, placeOf(source.place));
+  }
+  const { value, locals } = source.body;
+  return lower(value, { parameters: meanings, locals, met: new Map(), values, texts: source.captures, call: context });
+}
+
+type Scope = {
+  readonly parameters: readonly Meaning[];
+  readonly locals: readonly LambdaExpr[];
+  /** Locals that were read: each is one expression, however often it is named. */
+  readonly met: Map<number, Meaning>;
+  readonly values: readonly unknown[];
+  readonly texts: readonly string[];
+  readonly call: Context;
+};
+
+function lower(expr: LambdaExpr, scope: Scope): Meaning {
+  switch (expr.kind) {
+    case "number":
+      return scalar(literal(expr.value));
+    case "boolean":
+      return scalar(literal(expr.value ? 1 : 0));
+    case "parameter":
+      return scope.parameters[expr.index] ?? { kind: "plain", value: undefined };
+    case "local":
+      return lowerLocal(expr.index, scope);
+    case "capture":
+      return captured(scope.values[expr.index], scope.texts[expr.index] ?? "", expr.place);
+    case "field":
+      return fieldOf(lower(expr.of, scope), expr.name, placeOf(expr.place));
+    case "element":
+      return elementOf(lower(expr.of, scope), lower(expr.index, scope), scope, placeOf(expr.place));
+    case "unary":
+      return scalar(lowerUnary(expr.op, lowerScalar(expr.of, scope)));
+    case "binary":
+      return scalar(lowerBinary(expr.op, expr.left, expr.right, scope));
+    case "choose": {
+      const test = truth(lowerScalar(expr.if, scope));
+      // Only the branch that is taken is read where that is known: the other may not make sense here.
+      if (test.kind === "number") return lower(test.value === 0 ? expr.else : expr.then, scope);
+      return scalar(select(test, lowerScalar(expr.then, scope), lowerScalar(expr.else, scope)));
+    }
+    case "math":
+      return scalar(
+        lowerMath(
+          expr.name,
+          expr.arguments.map((each) => lowerScalar(each, scope)),
+        ),
+      );
+    case "call":
+      return lowerNamedCall(expr, scope);
+    case "at": {
+      const table = lower(expr.of, scope);
+      const index = expr.arguments.map((each) => lowerScalar(each, scope));
+      if (table.kind === "plain" && table.value instanceof Parameter)
+        return loadFrom(table.value, index, scope, placeOf(expr.place));
+      return refuse(
+        "unsupported-function",
+        { name: "at" },
+        placeOf(expr.place),
+        "only a parameter has .at in a kernel; an array is indexed: xs[i]",
+      );
+    }
+    default:
+      return assertNever(expr);
+  }
+}
+
+function lowerLocal(index: number, scope: Scope): Meaning {
+  const local = scope.locals[index];
+  invariant(local !== undefined, `a lambda has no local ${index}`);
+  let meaning = scope.met.get(index);
+  if (meaning === undefined) scope.met.set(index, (meaning = lower(local, scope)));
+  return meaning;
+}
+
+function lowerNamedCall(expr: Extract<LambdaExpr, { kind: "call" }>, scope: Scope): Meaning {
+  const callee = lower(expr.callee, scope);
+  const at = placeOf(expr.place);
+  const name = expr.callee.kind === "capture" ? (scope.texts[expr.callee.index] ?? "?") : "this";
+  if (callee.kind !== "plain" || typeof callee.value !== "function")
+    return refuse("unsupported-function", { name }, at, "it is not a function");
+  const meanings = expr.arguments.map((each) => lower(each, scope));
+  if (callee.value === modulo) {
+    const [a, n] = meanings.map((each) => toScalar(each, at, "an argument of mod"));
+    return scalar(mod(a ?? literal(0), n ?? literal(1)));
+  }
+  return lowerCall(callee.value, meanings, { tables: scope.call.tables, depth: scope.call.depth + 1, at });
+}
+
+function captured(value: unknown, text: string, place: SourcePlace): Meaning {
+  if (typeof value === "number") return scalar(literal(value));
+  if (typeof value === "boolean") return scalar(literal(value ? 1 : 0));
+  if (value === undefined || value === null)
+    return refuse("lambda-capture", { name: text, found: String(value) }, placeOf(place));
+  return { kind: "plain", value };
+}
+
+function fieldOf(of: Meaning, name: string, at: CodePlace): Meaning {
+  if (of.kind === "position") {
+    const field = of.fields[name];
+    if (field !== undefined) return scalar(field);
+    const axes = Object.keys(of.fields);
+    return refuse(
+      "unknown-axis",
+      { op: "the lambda", axis: name, axes: axes.filter((axis) => axis !== "isPrefix") },
+      at,
+      didYouMean(name, axes),
+    );
+  }
+  if (of.kind === "plain" && typeof of.value === "object" && of.value !== null && Object.hasOwn(of.value, name))
+    return captured(Reflect.get(of.value, name), name, {
+      file: at.file,
+      line: at.line,
+      column: at.column,
+      length: at.length ?? 1,
+    });
+  return refuse("unsupported-syntax", { what: `".${name}"` }, at, "positions have a field for each axis: q.h, k.t");
+}
+
+function elementOf(of: Meaning, index: Meaning, scope: Scope, at: CodePlace): Meaning {
+  if (index.kind === "plain" && typeof index.value === "string") return fieldOf(of, index.value, at);
+  const where = toScalar(index, at, "the index");
+  if (of.kind === "row") return indexTable(of.table, [...of.index, where], scope, at);
+  if (of.kind === "plain" && Array.isArray(of.value)) {
+    if (where.kind === "number") {
+      const element: unknown = of.value[where.value];
+      return captured(element, `element ${where.value}`, {
+        file: at.file,
+        line: at.line,
+        column: at.column,
+        length: at.length ?? 1,
+      });
+    }
+    return indexTable(tableOf(of.value, at), [where], scope, at);
+  }
+  return refuse(
+    "unsupported-syntax",
+    { what: "this index" },
+    at,
+    "arrays of numbers are indexed by numbers, positions by the name of an axis",
+  );
+}
+
+function indexTable(table: Table, index: readonly Scalar[], scope: Scope, at: CodePlace): Meaning {
+  return index.length < table.sizes.length ? { kind: "row", table, index } : loadFrom(table, index, scope, at);
+}
+
+function loadFrom(table: Table, index: readonly Scalar[], { call: { tables } }: Scope, at: CodePlace): Meaning {
+  const { sizes } = table;
+  if (index.length !== sizes.length)
+    return refuse(
+      "bad-argument",
+      { op: "at", problem: `${index.length} indices were given, and the parameter is [${sizes.join(", ")}]` },
+      at,
+    );
+  index.forEach((each, axis) => {
+    const size = sizes[axis] ?? 1;
+    if (each.kind === "number" && !(Number.isInteger(each.value) && each.value >= 0 && each.value < size))
+      refuse("bad-argument", { op: "at", problem: `index ${axis} is ${each.value}, and the extent is ${size}` }, at);
+  });
+  if (!tables.includes(table)) tables.push(table);
+  return scalar(load(tables.indexOf(table), index));
+}
+
+// One table per array, so that two reads of it are reads of one table.
+const numberTables = new WeakMap<readonly unknown[], NumberTable>();
+function tableOf(array: readonly unknown[], at: CodePlace): NumberTable {
+  let table = numberTables.get(array);
+  if (table === undefined) {
+    const sizes: number[] = [];
+    for (let inner: unknown = array; Array.isArray(inner); inner = inner[0]) sizes.push(inner.length);
+    const values = array.flat(sizes.length - 1) as readonly unknown[];
+    const even = values.length === sizes.reduce((all, size) => all * size, 1);
+    if (!even || !values.every((each) => typeof each === "number"))
+      return refuse("lambda-capture", { name: "the array", found: "not an even array of numbers" }, at);
+    numberTables.set(array, (table = { sizes, values }));
+  }
+  return table;
+}
+
+const lowerScalar = (expr: LambdaExpr, scope: Scope): Scalar =>
+  toScalar(
+    lower(expr, scope),
+    "place" in expr ? placeOf(expr.place) : scope.call.at,
+    expr.kind === "capture" ? (scope.texts[expr.index] ?? "") : "this value",
+  );
+
+function toScalar(meaning: Meaning, at: CodePlace | null, name: string): Scalar {
+  switch (meaning.kind) {
+    case "scalar":
+      return meaning.scalar;
+    case "position":
+      return refuse("lambda-capture", { name, found: "a position" }, at, "name one of its coordinates: q.h");
+    case "row":
+      return refuse("lambda-capture", { name, found: "a row of an array" }, at, "index it to the end");
+    case "plain":
+      return refuse(
+        "lambda-capture",
+        { name, found: kindOf(meaning.value) },
+        at,
+        meaning.value instanceof Parameter ? "read one number of it: table.at(...)" : "",
+      );
+    default:
+      return assertNever(meaning);
+  }
+}
+function kindOf(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (value instanceof Parameter) return `a parameter [${value.sizes.join(", ")}]`;
+  if (Array.isArray(value)) return "an array";
+  return typeof value === "object" ? "an object" : `a ${typeof value}`;
+}
+
+function lowerUnary(op: "-" | "+" | "!", of: Scalar): Scalar {
+  return op === "-" ? neg(of) : op === "!" ? not(truth(of)) : of;
+}
+
+/** Whether JavaScript takes it for true: NaN is not. */
+function truth(of: Scalar): Scalar {
+  if (of.kind === "number") return literal(of.value === 0 || Number.isNaN(of.value) ? 0 : 1);
+  return isTruth(of) ? of : or(lt(of, 0), gt(of, 0));
+}
+
+const plainOperators = {
+  "+": "add",
+  "-": "sub",
+  "*": "mul",
+  "/": "div",
+  "%": "rem",
+  "<": "lt",
+  "<=": "le",
+  ">": "gt",
+  ">=": "ge",
+  "===": "eq",
+  "!==": "ne",
+} as const;
+
+function lowerBinary(op: LambdaOperator, leftExpr: LambdaExpr, rightExpr: LambdaExpr, scope: Scope): Scalar {
+  const left = lowerScalar(leftExpr, scope);
+  const right = (): Scalar => lowerScalar(rightExpr, scope);
+  switch (op) {
+    case "&&":
+    case "||": {
+      const test = truth(left);
+      // A side that is known leaves the other unread, as when it runs.
+      if (test.kind === "number") return (test.value !== 0) === (op === "&&") ? right() : left;
+      const other = right();
+      if (isTruth(left) && isTruth(other)) return op === "&&" ? and(left, other) : or(left, other);
+      return op === "&&" ? select(test, other, left) : select(test, left, other);
+    }
+    case "**": {
+      const exponent = right();
+      if (exponent.kind === "number" && (exponent.value === 2 || exponent.value === 3))
+        return exponent.value === 2 ? mul(left, left) : mul(mul(left, left), left);
+      return binary("pow", left, exponent);
+    }
+    case "<<":
+      return mul(left, power(right()));
+    case ">>":
+      return floorDiv(left, power(right()));
+    default:
+      return binary(plainOperators[op], left, right());
+  }
+}
+const power = (exponent: Scalar): Scalar => binary("pow", 2, exponent);
+/** Whether it is 0 or 1 only. */
+const isTruth = (of: Scalar): boolean => isBoolean(of) || (of.kind === "variable" && of.name.endsWith(".isPrefix"));
+
+function lowerMath(name: MathFunction, given: readonly Scalar[]): Scalar {
+  const x = given[0] ?? literal(NaN);
+  const y = given[1] ?? literal(NaN);
+  switch (name) {
+    case "floor":
+      // A quotient of integers is divided exactly.
+      return x.kind === "binary" && x.op === "div" ? floorDiv(x.left, x.right) : unary("floor", x);
+    case "abs":
+    case "sign":
+    case "ceil":
+    case "round":
+    case "sqrt":
+    case "exp":
+    case "log":
+    case "sin":
+    case "cos":
+    case "tanh":
+      return unary(name, x);
+    case "trunc":
+      return select(lt(x, 0), unary("ceil", x), lowerMath("floor", [x]));
+    case "min":
+      return given.length === 0 ? literal(Infinity) : min(...given);
+    case "max":
+      return given.length === 0 ? literal(-Infinity) : max(...given);
+    case "pow":
+      return binary("pow", x, y);
+    case "expm1":
+      return sub(unary("exp", x), 1);
+    case "log1p":
+      return unary("log", add(x, 1));
+    case "log2":
+      return div(unary("log", x), Math.LN2);
+    case "log10":
+      return div(unary("log", x), Math.LN10);
+    case "hypot":
+      return unary(
+        "sqrt",
+        given.reduce<Scalar>((sum, each) => add(sum, mul(each, each)), literal(0)),
+      );
+    case "tan":
+      return div(unary("sin", x), unary("cos", x));
+    case "sinh":
+      return mul(0.5, sub(unary("exp", x), unary("exp", neg(x))));
+    case "cosh":
+      return mul(0.5, add(unary("exp", x), unary("exp", neg(x))));
+    default:
+      return assertNever(name);
+  }
+}
+
+/** Whether the expression reads a variable whose name ends so: `.isPrefix`. */
+export function readsVariable(expr: Scalar, ending: string): boolean {
+  let found = false;
+  walkScalar(expr, (part) => {
+    found ||= part.kind === "variable" && part.name.endsWith(ending);
+  });
+  return found;
+}
+
+function placeOf(place: SourcePlace): CodePlace;
+function placeOf(place: SourcePlace | undefined): CodePlace | null;
+function placeOf(place: SourcePlace | undefined): CodePlace | null {
+  if (place === undefined) return null;
+  const file = place.file.startsWith("file:") ? fileURLToPath(place.file) : place.file;
+  return { ...place, file: readable(file) };
+}
+
+function refuse<C extends DiagnosticCode>(
+  code: C,
+  params: DiagnosticParams[C],
+  span: CodePlace | null,
+  hint = "",
+): never {
+  throw compileError(code, params, { span, hint });
+}

@@ -1,0 +1,185 @@
+import type { Graph } from "../../ir/graph.ts";
+import { createBuilder } from "../../ir/builder.ts";
+import { compileError, CompileError, didYouMean } from "../diagnostics.ts";
+import { checkConfig, type Schema } from "./config.ts";
+import { AnyGrid, gridOf } from "./grid.ts";
+import { fieldsOf } from "./module.ts";
+import { Parameter } from "./parameter.ts";
+import { authorPlace, placeOfError, spanOf } from "./place.ts";
+import { defaultLayout, type GridsOf, type Inputs, Output, type Outputs } from "./ports.ts";
+import { runInTrace, type Trace } from "./trace.ts";
+
+/** One network of a model file: its configuration, its inputs, and the module that maps them to outputs. */
+export type EntryDefinition<C, I extends Inputs> = {
+  readonly config: Schema<C>;
+  /** Published configurations by name: what differs from the defaults. */
+  readonly presets?: { readonly [name: string]: Partial<C> };
+  readonly inputs: (config: C) => I;
+  readonly module: (config: C) => { forward(inputs: NoInfer<GridsOf<I>>): Outputs };
+  /** Module paths that the published names of kept values leave out: "model". */
+  readonly root?: string | readonly string[];
+  /** From the configuration of a published case to this one; by default it is taken as it is. */
+  readonly fromCase?: (config: PublishedConfig, inputs: PublishedInputs) => unknown;
+};
+export type PublishedConfig = { readonly [field: string]: unknown };
+export type PublishedInputs = { readonly [name: string]: { readonly shape: readonly number[] } };
+
+/** What a published case says of the network it is about. */
+export type PublishedCase = {
+  readonly entry: string;
+  readonly config: PublishedConfig;
+  readonly inputs: PublishedInputs;
+};
+
+export type TraceOptions = {
+  /** Which of the model's networks; the first if not given. */
+  readonly entry?: string;
+  readonly preset?: string;
+  /** Fields that differ from the preset, or from the schema's defaults. */
+  readonly config?: object;
+};
+
+/** A network whose configuration is checked when it is traced. */
+export type Entry = {
+  readonly presets: readonly string[];
+  /** @internal */
+  readonly fromCase: (config: PublishedConfig, inputs: PublishedInputs) => unknown;
+  /** @internal */
+  readonly trace: (name: string, options: TraceOptions) => Graph;
+};
+
+/** What a model file exports by default. */
+export type Model = {
+  readonly name: string;
+  readonly entries: { readonly [name: string]: Entry };
+  /** The graph of one configuration. Throws a CompileError with what is wrong in the model or in its configuration. */
+  readonly trace: (options?: TraceOptions) => Graph;
+  /** How to trace the network of a published case. */
+  readonly fromCase: (published: PublishedCase) => { readonly entry: string; readonly config: object };
+};
+
+/** A model of one network. */
+export function model<C, const I extends Inputs>(definition: { readonly name: string } & EntryDefinition<C, I>): Model {
+  return system({ name: definition.name, entries: { [definition.name]: entry(definition) } });
+}
+
+/** A model of several networks that share their modules: `entries: { MAB: entry({ … }), ISAB: entry({ … }) }`. */
+export function system({
+  name,
+  entries,
+}: {
+  readonly name: string;
+  readonly entries: { readonly [name: string]: Entry };
+}): Model {
+  const find = (wanted: string): string => {
+    const found = Object.keys(entries).find((each) => plain(each) === plain(wanted));
+    if (found !== undefined) return found;
+    const known = Object.keys(entries);
+    throw compileError(
+      "unknown-name",
+      { what: `network of ${name}`, name: wanted },
+      { span: null, hint: didYouMean(wanted, known) || `there are ${known.join(", ")}` },
+    );
+  };
+  return {
+    name,
+    entries,
+    trace: (options = {}) => {
+      const entryName = options.entry === undefined ? (Object.keys(entries)[0] ?? "") : find(options.entry);
+      const found = entries[entryName];
+      if (found === undefined)
+        throw compileError("bad-argument", { op: "system", problem: `${name} has no entries` }, { span: null });
+      return found.trace(entryName === name ? name : `${name}/${entryName}`, options);
+    },
+    fromCase: ({ entry: wanted, config, inputs }) => {
+      const found = find(wanted);
+      return { entry: found, config: (entries[found]?.fromCase(config, inputs) ?? config) as object };
+    },
+  };
+}
+/** Published names differ in case and dashes alone: "video-swin" is VideoSwin. */
+const plain = (name: string): string => name.toLowerCase().replaceAll(/[^a-z0-9]/g, "");
+
+export function entry<C, const I extends Inputs>(definition: EntryDefinition<C, I>): Entry {
+  const presets: { readonly [name: string]: Partial<C> } = definition.presets ?? {};
+  return {
+    presets: Object.keys(presets),
+    fromCase: definition.fromCase ?? ((config) => config),
+    trace: (name, { preset, config = {} }) => {
+      const base = preset === undefined ? {} : presets[preset];
+      if (base === undefined)
+        throw compileError(
+          "unknown-name",
+          { what: "preset", name: preset ?? "" },
+          {
+            span: null,
+            hint: didYouMean(preset ?? "", Object.keys(presets)) || `there are ${Object.keys(presets).join(", ")}`,
+          },
+        );
+      const checked = checkConfig(definition.config, { ...base, ...config });
+      const roots = typeof definition.root === "string" ? [definition.root] : (definition.root ?? []);
+      return traceRoot(name, roots, () => ({ inputs: definition.inputs(checked), module: definition.module(checked) }));
+    },
+  };
+}
+
+type Root = { readonly inputs: Inputs; readonly module: { forward(inputs: never): Outputs } };
+
+function traceRoot(name: string, roots: readonly string[], make: () => Root): Graph {
+  try {
+    const { inputs, module } = make();
+    const builder = createBuilder(name);
+    const names = new Map(fieldsOf(module).names);
+    const trace: Trace = {
+      builder,
+      path: "",
+      module,
+      keep: (kept, value, layout) => builder.keep(publishedName(kept, roots), value, layout),
+      shared: new Map(),
+      nameOf: (field) => {
+        // Layers make their parameters when they first run, so the fields of the one that runs are looked at again.
+        if (!names.has(field) && trace.module !== null)
+          for (const [added, path] of fieldsOf(trace.module, trace.path).names)
+            if (!names.has(added)) names.set(added, path);
+        return names.get(field);
+      },
+    };
+    return runInTrace(trace, () => {
+      const grids = Object.fromEntries(
+        Object.entries(inputs).map(([port, { type, layout, place }]) => {
+          return [port, gridOf(builder.add("input", [], { name: port, layout, type }, spanOf(place), ""))];
+        }),
+      );
+      for (const [port, value] of Object.entries(module.forward(grids as never))) {
+        const { grid, layout } = outputOf(port, value);
+        builder.output(port, grid.value, layout);
+      }
+      for (const key of unreadNames(module, trace)) builder.unused(key);
+      return builder.build();
+    });
+  } catch (error) {
+    if (error instanceof CompileError || !(error instanceof Error)) throw error;
+    throw compileError("model-failed", { message: error.message }, { span: placeOfError(error) ?? authorPlace() });
+  }
+}
+
+function outputOf(name: string, value: AnyGrid | Output): Output {
+  if (value instanceof Output) return value;
+  if (value instanceof AnyGrid) return new Output(value, defaultLayout(value.type));
+  throw compileError("bad-argument", { op: "forward", problem: `its result "${name}" is not a grid` }, { span: null });
+}
+
+/** The longest root that a name starts with is left out. */
+function publishedName(name: string, roots: readonly string[]): string {
+  const root = roots.filter((path) => name.startsWith(`${path}.`)).toSorted((a, b) => b.length - a.length)[0];
+  return root === undefined ? name : name.slice(root.length + 1);
+}
+
+/** Keys of the checkpoint that are known and not read: marked so, further names of a parameter, parameters that no op reads. */
+function unreadNames(module: object, trace: Trace): readonly string[] {
+  const { names, unused } = fieldsOf(module);
+  const unread = [...names]
+    .filter(([field]) => field instanceof Parameter && !trace.shared.has(field))
+    .map(([, name]) => name);
+  return [...unused, ...unread];
+}

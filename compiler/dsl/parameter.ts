@@ -1,0 +1,246 @@
+import type { ValueId } from "../../ir/graph.ts";
+import type { Layout } from "../../ir/layout.ts";
+import { type Extent, noPrefix, type TensorType } from "../../ir/types.ts";
+import { type Axis, extentsOf, positive, product, type Sizes } from "./axes.ts";
+import { type Grid, gridOf, type PrefixSource } from "./grid.ts";
+import { append, appendOnce, currentTrace, fail } from "./trace.ts";
+
+/** A part of an extent that `split` has taken. */
+type Range = { readonly start: number; readonly size: number };
+type Dimension = { readonly size: number; readonly range: Range | null };
+/** How the dimensions of the checkpoint's tensor fall into those of a view. */
+type View = { readonly base: Parameter; readonly groups: readonly (readonly Dimension[])[] };
+
+/**
+ * A tensor of the checkpoint, named by the path of the field that holds it. Inside a lambda `at` reads one number of
+ * it; outside, `grid` makes it a value. `view` and `split` name the same numbers in another way.
+ */
+export class Parameter implements PrefixSource {
+  /** The extents of this view. */
+  readonly sizes: readonly number[];
+  /** @internal */
+  readonly viewed: View;
+
+  /** @internal */
+  constructor(sizes: readonly number[], viewed?: View) {
+    this.sizes = sizes;
+    this.viewed = viewed ?? { base: this, groups: sizes.map((size) => [{ size, range: null }]) };
+  }
+
+  /** One number, an index for each extent; only inside a lambda. */
+  at(...index: readonly number[]): number {
+    return fail(
+      "bad-argument",
+      { op: "at", problem: `at(${index.join(", ")}) is read inside a lambda only` },
+      "parameter.grid({ … }) gives all of its numbers as a value",
+    );
+  }
+
+  /** The same numbers with other extents: one extent taken apart, or extents of one added and left out. */
+  view(...sizes: readonly number[]): Parameter {
+    const from = `[${this.sizes.join(", ")}]`;
+    const to = `[${sizes.join(", ")}]`;
+    if (product(sizes) !== product(this.sizes))
+      fail("bad-argument", {
+        op: "view",
+        problem: `${from} has ${product(this.sizes)} numbers, and ${to} ${product(sizes)}`,
+      });
+    if (this.viewed.groups.flat().some(({ range }) => range !== null))
+      fail("bad-argument", { op: "view", problem: "this is a part of a parameter" }, "view first, then split");
+    const groups = takeApart(this.viewed.base.sizes, sizes);
+    if (groups === undefined)
+      return fail("bad-argument", {
+        op: "view",
+        problem: `${from} cannot be read as ${to}: an extent may be taken apart, not joined with another`,
+      });
+    return new Parameter(sizes, {
+      base: this.viewed.base,
+      groups: groups.map((group) => group.map((size) => ({ size, range: null }))),
+    });
+  }
+
+  /** Parts along the first extent that is longer than one. */
+  split<const W extends readonly number[]>(...widths: W): { [I in keyof W]: Parameter };
+  split(...widths: number[]): Parameter[] {
+    const axis = Math.max(
+      0,
+      this.sizes.findIndex((size) => size > 1),
+    );
+    const size = this.sizes[axis] ?? 1;
+    const total = widths.reduce((sum, width) => sum + width, 0);
+    if (total !== size)
+      fail("bad-argument", {
+        op: "split",
+        problem: `${widths.join(" + ")} is ${total}, and the parameter has ${size}`,
+      });
+    let start = 0;
+    return widths.map((width) => {
+      const part = this.#part(axis, { start, size: width });
+      start += width;
+      return part;
+    });
+  }
+  #part(axis: number, { start, size }: Range): Parameter {
+    let index = 0;
+    const cut = (dimension: Dimension): Dimension =>
+      index++ === axis
+        ? { size: dimension.size, range: { start: start + (dimension.range?.start ?? 0), size } }
+        : dimension;
+    const groups = this.viewed.groups.map((group) => group.map(cut));
+    return new Parameter(this.sizes.with(axis, size), { base: this.viewed.base, groups });
+  }
+
+  /** As tokens on a grid, the last extent the channels; the first `prefix` tokens are the grid's prefix. */
+  grid<A extends Axis>(sizes: Sizes<A>, options: { readonly prefix?: number } = {}): Grid<A> {
+    const { prefix = 0 } = options;
+    const extents = extentsOf("grid", sizes);
+    const wanted = prefix + product(extents.map(({ size }) => size));
+    const there = product(this.sizes.slice(0, -1));
+    if (wanted !== there)
+      fail("bad-argument", {
+        op: "grid",
+        problem: `[${this.sizes.join(", ")}] holds ${there} tokens, and the grid has ${wanted}`,
+      });
+    return gridOf(this.#tokens(extents, prefix));
+  }
+  /** As prefix tokens: all extents but the last count them. */
+  tokens(): Grid<"prefix"> {
+    return gridOf(this.#tokens([{ axis: "prefix", size: product(this.sizes.slice(0, -1)) }], 0));
+  }
+  #tokens(extents: readonly Extent[], prefix: number): ValueId {
+    const dimensions = this.viewed.groups.flat();
+    const tokenSizes = dimensions
+      .slice(0, -1)
+      .map(({ size }, index) => (index === firstLong(dimensions) ? size - prefix : size));
+    const axes = takeApart(
+      tokenSizes,
+      extents.map(({ size }) => size),
+    );
+    if (axes === undefined || (prefix > 0 && dimensions.some(({ range }) => range !== null)))
+      return fail("bad-argument", {
+        op: "grid",
+        problem: `[${this.sizes.join(", ")}] cannot be laid out along ${extents.map(({ axis, size }) => `${axis} ${size}`).join(", ")}`,
+      });
+    const rest = [...extents];
+    const names = axes.map((group) => rest.splice(0, group.length).map(({ axis }) => axis));
+    return readAs(this.viewed, names, extents, prefix);
+  }
+
+  /** The value with a name for each extent, `c` the channels: "out c h w". For layers. @internal */
+  named(layout: string): ValueId {
+    const { base } = this.viewed;
+    const names = layout.split(" ");
+    const axes = names.flatMap((axis, index) => (axis === "c" ? [] : [{ axis, size: base.sizes[index] ?? 1 }]));
+    const type = {
+      element: "float",
+      batch: false,
+      prefix: noPrefix,
+      axes,
+      channels: base.sizes[names.indexOf("c")] ?? 1,
+    } as const;
+    const attrs = { name: nameOf(base), shape: base.sizes, layout: names.map((name) => [[name]]), type };
+    return appendOnce(base, layout, () => append("parameter", [], attrs));
+  }
+
+  /** The value that lambdas index: an axis for each extent but the last, which is the channels. @internal */
+  table(): ValueId {
+    const extents = this.sizes
+      .slice(0, -1)
+      .map((_, index) => ({ axis: `i${index}`, size: this.viewed.groups.flat()[index]?.size ?? 1 }));
+    return readAs(
+      this.viewed,
+      extents.map(({ axis }) => [axis]),
+      extents,
+      0,
+    );
+  }
+}
+
+const firstLong = (dimensions: readonly Dimension[]): number =>
+  Math.max(
+    0,
+    dimensions.findIndex(({ size }) => size > 1),
+  );
+
+/**
+ * Distributes the extents `to`, in order, over the extents `from`, so that each group's product is the extent it is
+ * in; undefined where they don't nest. Extents of one go wherever they stand.
+ */
+function takeApart(from: readonly number[], to: readonly number[]): readonly (readonly number[])[] | undefined {
+  const rest = [...to];
+  const groups = from.map((size) => {
+    const group: number[] = [];
+    while (product(group) < size && rest.length > 0) group.push(rest.shift() ?? 1);
+    return group;
+  });
+  if (groups.some((group, index) => product(group) !== from[index])) return undefined;
+  const last = groups.pop() ?? [];
+  return [...groups, [...last, ...rest]];
+}
+
+/**
+ * The parameter as a value: `names` are the axes of each of the view's dimensions but the last, which is the channels.
+ * The prefix tokens are the first of the first dimension that is longer than one.
+ */
+function readAs(
+  view: View,
+  names: readonly (readonly string[])[],
+  extents: readonly Extent[],
+  prefix: number,
+): ValueId {
+  const { base, groups } = view;
+  const dimensions = groups.flat();
+  const front = firstLong(dimensions);
+  let index = 0;
+  const layout: Layout = groups.map((group) => {
+    const part: string[] = [];
+    let hasPrefix = false;
+    for (const _ of group) {
+      if (index === front && prefix > 0) hasPrefix = true;
+      part.push(...(index === dimensions.length - 1 ? ["c"] : (names[index] ?? [])));
+      index++;
+    }
+    return hasPrefix ? [["prefix"], part] : [part];
+  });
+  const type: TensorType = {
+    element: "float",
+    batch: false,
+    prefix: prefix > 0 ? { count: prefix, over: [] } : noPrefix,
+    axes: extents,
+    channels: dimensions.at(-1)?.size ?? 1,
+  };
+  const key = JSON.stringify([layout, extents]);
+  let value = appendOnce(base, key, () =>
+    append("parameter", [], { name: nameOf(base), shape: base.sizes, layout, type }),
+  );
+  for (const [position, { range }] of dimensions.entries()) {
+    if (range === null) continue;
+    const [axis] = names[position] ?? [];
+    value = appendOnce(base, `${key}${position}:${range.start}+${range.size}`, () =>
+      axis === undefined
+        ? append("channels", [value], { groups: 1, start: range.start, width: range.size })
+        : append("slice", [value], { axis, start: range.start, step: 1, size: range.size }),
+    );
+  }
+  return value;
+}
+
+function nameOf(base: Parameter): string {
+  return (
+    currentTrace().nameOf(base) ??
+    fail(
+      "bad-argument",
+      { op: "parameter", problem: "this one is not a field of a module" },
+      "its name in the checkpoint is the path of the field that holds it: weight = parameter(8)",
+    )
+  );
+}
+
+/** A tensor of the checkpoint with these extents. */
+export function parameter(...sizes: readonly number[]): Parameter {
+  sizes.forEach((size, index) => positive("parameter", `extent ${index}`, size));
+  return new Parameter(sizes);
+}
+
+/** Marks a key that published checkpoints hold and nothing reads: `relative_position_index = unused`. */
+export const unused: unique symbol = Symbol("unused");
