@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
+import { fovea } from "./compiler/frontend/vite.ts";
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
@@ -7,6 +8,7 @@ const here = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 const results = process.env["FOVEA_TEST_RESULTS"];
 
 const config: ViteUserConfig = defineConfig({
+  plugins: [fovea()],
   resolve: { alias: { "fovea/runtime": here("runtime/index.ts"), fovea: here("compiler/dsl/index.ts") } },
   test: {
     include: ["test/**/*.test.ts"],
