@@ -19,9 +19,7 @@ void collective(CollectiveFn run, uint32_t mask, void* arg, const char* name, Si
       if (open.run != run) fail(failure_launch, std::string("lanes of one warp are in different collectives: ") + name + " and " + open.name, site);
       r = &open;
       break;
-    } else if (open.mask & mask) {
-      fail(failure_launch, std::string(name) + ": its mask overlaps that of " + open.name, site);
-    }
+    }  // masks may overlap: lanes that are done in one place wait here for lanes that are still in another
   }
   if (!r) fail(failure_launch, "too many collectives open in one warp", site);
   if (!r->arrived) r->run = run, r->mask = mask, r->name = name, r->head = r->tail = nullptr, r->waiters = 0;

@@ -1,9 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import koffi from "koffi";
 import { buildEmulator } from "../../compiler/toolchain/buildEmulator.ts";
 import { compileImages } from "../../compiler/toolchain/compileImages.ts";
-import { addressOf, loadDriver, systemDriver, type Driver } from "../../runtime/driver.ts";
-import type { CuFunction, DevicePointer } from "../../runtime/driverApi.ts";
 
 /** Primitives are tested on the emulated device, or with FOVEA_TEST_DEVICE=cuda on the machine's GPU. */
 export const onGpu: boolean = process.env["FOVEA_TEST_DEVICE"] === "cuda";
@@ -32,7 +31,9 @@ export type Counters = {
   }[];
 };
 
-/** A kernel's argument: an address, or a number of the given C type, or bytes with their alignment. */
+/** An address of device memory. */
+export type DevicePointer = bigint;
+/** A kernel's argument: an address, or a number of C type int, or bytes with their alignment. */
 export type Argument = DevicePointer | { readonly int: number } | { readonly bytes: Uint8Array; readonly align: number };
 export const int = (value: number): Argument => ({ int: value });
 export type Launch = {
@@ -43,15 +44,41 @@ export type Launch = {
   readonly args: readonly Argument[];
 };
 type Words = Uint8Array | Uint16Array | Uint32Array | Int32Array | Float32Array;
+type Callable = (...parameters: readonly unknown[]) => unknown;
+
+const addressOf = (buffer: ArrayBuffer): bigint => koffi.address(buffer);
 
 /** A device with the few verbs that these tests need. */
 export class TestDevice {
-  readonly #driver: Driver;
-  readonly #functions: Map<string, CuFunction> = new Map();
-  constructor(driver: Driver) {
-    this.#driver = driver;
-    driver.call("cuInit", 0);
-    driver.enter(driver.make("cuDevicePrimaryCtxRetain", 0));
+  readonly #library: ReturnType<typeof koffi.load>;
+  readonly #bound: Map<string, Callable> = new Map();
+  readonly #functions: Map<string, bigint> = new Map();
+
+  constructor(library: string) {
+    this.#library = koffi.load(library);
+    this.#check("int cuInit(uint32_t)", 0);
+    const context = this.make("int cuDevicePrimaryCtxRetain(void*, int)", 0);
+    this.#check("int cuCtxSetCurrent(void*)", context);
+  }
+
+  /** Calls by a C prototype; pointers and handles are `void*` and bigints. */
+  call(prototype: string, ...parameters: readonly unknown[]): unknown {
+    let bound = this.#bound.get(prototype);
+    if (bound === undefined) {
+      bound = this.#library.func(prototype) as Callable;
+      this.#bound.set(prototype, bound);
+    }
+    return bound(...parameters);
+  }
+  /** Calls a function that writes 64 bits through its first parameter. */
+  make(prototype: string, ...parameters: readonly unknown[]): bigint {
+    const result = new BigUint64Array(1);
+    this.#check(prototype, result, ...parameters);
+    return result[0] ?? 0n;
+  }
+  #check(prototype: string, ...parameters: readonly unknown[]): void {
+    const status = this.call(prototype, ...parameters);
+    if (status !== 0) throw new Error(`"${prototype}" gives ${String(status)}`);
   }
 
   async load(file: string, kernels: readonly string[]): Promise<void> {
@@ -61,49 +88,52 @@ export class TestDevice {
     if (image !== undefined) this.loadImage(image.image, kernels);
   }
   loadImage(image: Uint8Array, kernels: readonly string[]): void {
-    const module = this.#driver.make("cuModuleLoadData", image);
-    for (const name of kernels) this.#functions.set(name, this.#driver.make("cuModuleGetFunction", module, name));
+    const module = this.make("int cuModuleLoadData(void*, const void*)", image);
+    for (const name of kernels) this.#functions.set(name, this.entry(module, name));
+  }
+  entry(module: bigint, name: string): bigint {
+    return this.make("int cuModuleGetFunction(void*, void*, const char*)", module, name);
   }
 
   allocate(bytes: number): DevicePointer {
-    return this.#driver.make("cuMemAlloc_v2", bytes);
+    return this.make("int cuMemAlloc_v2(void*, size_t)", bytes);
   }
   upload(data: Words): DevicePointer {
     const address = this.allocate(data.byteLength);
-    this.#driver.call("cuMemcpyHtoDAsync_v2", address, data, data.byteLength, 0n as never);
-    this.#driver.call("cuStreamSynchronize", 0n as never);
+    this.#check("int cuMemcpyHtoD_v2(uint64_t, const void*, size_t)", address, data, data.byteLength);
     return address;
   }
   download<T extends Words>(into: T, from: DevicePointer): T {
-    this.#driver.call("cuMemcpyDtoHAsync_v2", into, from, into.byteLength, 0n as never);
-    this.#driver.call("cuStreamSynchronize", 0n as never);
+    this.#check("int cuMemcpyDtoH_v2(void*, uint64_t, size_t)", into, from, into.byteLength);
     return into;
   }
 
   /** Launches and waits. The status: 0, or why the kernel failed. */
-  run(name: string, { grid = 1, block, shared = 0, cluster = 1, args }: Launch): number {
+  run(name: string, launch: Launch): number {
     const entry = this.#functions.get(name);
     if (entry === undefined) throw new Error(`no kernel "${name}"`);
-    const limit = 8; // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-    if (shared > 49152) this.#driver.call("cuFuncSetAttribute", entry, limit, shared);
-    const packed = pack(args);
-    const sizes = new BigUint64Array([BigInt(packed.byteLength)]);
-    const extra = new BigUint64Array([1n, addressOf(packed.buffer), 2n, addressOf(sizes.buffer), 0n]);
-    const at = addressOf(extra.buffer);
-    if (cluster === 1) this.#driver.call("cuLaunchKernel", entry, grid, 1, 1, block, 1, 1, shared, 0n as never, null, at);
-    else this.#launchCluster(entry, grid, block, shared, cluster, at);
-    return this.#driver.status("cuStreamSynchronize", 0n as never);
+    this.launch(entry, launch);
+    return this.synchronize();
   }
-  #launchCluster(entry: CuFunction, grid: number, block: number, shared: number, cluster: number, extra: bigint): void {
+  /** Queues on a stream; 0n is the null stream. */
+  launch(entry: bigint, { grid = 1, block, shared = 0, cluster = 1, args }: Launch, stream: bigint = 0n): void {
+    const limit = 8; // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+    if (shared > 49152) this.#check("int cuFuncSetAttribute(void*, int, int)", entry, limit, shared);
+    const packed = pack(args);
+    const size = new BigUint64Array([BigInt(packed.byteLength)]);
+    const extra = new BigUint64Array([1n, addressOf(packed.buffer), 2n, addressOf(size.buffer), 0n]);
     const attribute = new Uint32Array(18); // CUlaunchAttribute
-    attribute.set([4, 0, cluster, 1, 1]);
+    const clusterDimension = 4;
+    attribute.set([clusterDimension, 0, cluster, 1, 1]);
     const config = new DataView(new ArrayBuffer(56)); // CUlaunchConfig
     [grid, 1, 1, block, 1, 1, shared].forEach((value, i) => config.setUint32(4 * i, value, true));
+    config.setBigUint64(32, stream, true);
     config.setBigUint64(40, addressOf(attribute.buffer), true);
-    config.setUint32(48, 1, true);
-    const launch = this.#extension("int cuLaunchKernelEx(const void*, void*, void*, void*)");
-    const status = launch(addressOf(config.buffer as ArrayBuffer), entry, null, extra);
-    if (status !== 0) throw new Error(`cuLaunchKernelEx failed: ${String(status)}`);
+    config.setUint32(48, cluster > 1 ? 1 : 0, true);
+    this.#check("int cuLaunchKernelEx(const void*, void*, void*, void*)", config.buffer, entry, null, extra);
+  }
+  synchronize(): number {
+    return Number(this.call("int cuCtxSynchronize()"));
   }
 
   /** A CUtensorMap over a dense tensor, innermost extent first. Types: 6 for 16-bit integers, 7 for float32. */
@@ -112,54 +142,38 @@ export class TestDevice {
     const skip = Number((64n - (addressOf(buffer) & 63n)) & 63n);
     const size = type === 7 ? 4 : 2;
     const strides = extents.map((_, i) => BigInt(extents.slice(0, i + 1).reduce((a, b) => a * b, size)));
-    const encode = this.#extension(
-      "int cuTensorMapEncodeTiled(void*, int, uint32_t, uint64_t, void*, void*, void*, void*, int, int, int, int)",
-    );
     const ones = Uint32Array.from(extents, () => 1);
     const extent = BigUint64Array.from(extents.map(BigInt));
     const stride = BigUint64Array.from(strides);
     const at = addressOf(buffer) + BigInt(skip);
-    const status = encode(at, type, extents.length, base, extent, stride, Uint32Array.from(box), ones, 0, swizzle, 0, 0);
-    if (status !== 0) throw new Error(`cuTensorMapEncodeTiled failed: ${String(status)}`);
+    const prototype =
+      "int cuTensorMapEncodeTiled(void*, int, uint32_t, uint64_t, void*, void*, void*, void*, int, int, int, int)";
+    const shape = [extents.length, base, extent, stride, Uint32Array.from(box), ones] as const;
+    this.#check(prototype, at, type, ...shape, 0, swizzle, 0, 0);
     return { bytes: new Uint8Array(buffer.slice(skip, skip + 128)), align: 64 };
   }
 
   // Of the emulated device only
   set(key: string, value: number): void {
-    if (this.#extension("int fovea_emu_set(const char*, int64_t)")(key, value) !== 0) throw new Error(`no setting "${key}"`);
+    if (this.call("int fovea_emu_set(const char*, int64_t)", key, value) !== 0) throw new Error(`no setting "${key}"`);
   }
+  /** Mends the context and forgets counters and named ranges. */
   reset(): void {
-    this.#extension("void fovea_emu_reset()")();
+    this.call("void fovea_emu_reset()");
   }
   report(): string {
-    return String(this.#extension("const char *fovea_emu_report()")());
+    return String(this.call("const char *fovea_emu_report()"));
   }
   counters(): Counters {
-    return JSON.parse(String(this.#extension("const char *fovea_emu_counters()")())) as Counters;
+    return JSON.parse(String(this.call("const char *fovea_emu_counters()"))) as Counters;
   }
   nameRange(address: DevicePointer, bytes: number, name: string): void {
-    this.#extension("void fovea_emu_name_range(uint64_t, size_t, const char*)")(address, bytes, name);
-  }
-  status(name: Parameters<Driver["status"]>[0], ...parameters: readonly unknown[]): number {
-    return (this.#driver.status as (n: string, ...p: readonly unknown[]) => number).call(this.#driver, name, ...parameters);
-  }
-  get driver(): Driver {
-    return this.#driver;
-  }
-
-  readonly #extensions: Map<string, (...parameters: readonly unknown[]) => unknown> = new Map();
-  #extension(prototype: string): (...parameters: readonly unknown[]) => unknown {
-    const known = this.#extensions.get(prototype);
-    if (known !== undefined) return known;
-    const found = this.#driver.extension(prototype);
-    if (found === null) throw new Error(`the library lacks "${prototype}"`);
-    this.#extensions.set(prototype, found);
-    return found;
+    this.call("void fovea_emu_name_range(uint64_t, size_t, const char*)", address, bytes, name);
   }
 }
 
 export const openTestDevice = async (): Promise<TestDevice> =>
-  new TestDevice(loadDriver(onGpu ? systemDriver : await buildEmulator()));
+  new TestDevice(onGpu ? "libcuda.so.1" : await buildEmulator());
 
 /** One buffer of arguments, each at its C type's alignment. */
 function pack(args: readonly Argument[]): Uint8Array<ArrayBuffer> {

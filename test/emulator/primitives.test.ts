@@ -3,15 +3,17 @@ import { int, openTestDevice, type TestDevice } from "./driver.ts";
 import { bitsOf, fromBf16, fromF16, randomNumbers, toBf16, toF16 } from "./numbers.ts";
 
 // Every primitive against its definition. The same kernels and expectations hold on a GPU.
+/** Milliseconds: the first run builds the emulated device. */
+const building = 120_000;
 let device: TestDevice;
 beforeAll(async () => {
   device = await openTestDevice();
-});
+}, building);
 const threads = Array.from({ length: 128 }, (_, t) => t);
 const times = <T>(count: number, make: (i: number) => T): T[] => Array.from({ length: count }, (_, i) => make(i));
 
 describe("number formats", () => {
-  beforeAll(() => device.load("conversions.cu", ["narrow", "widen", "approximate"]));
+  beforeAll(() => device.load("conversions.cu", ["narrow", "widen", "approximate"]), building);
 
   it("rounds float32 to bf16, f16 and tf32", () => {
     const special = [0, -0, 1, -1, Infinity, -Infinity, 65504, 65519.99, 65520, 1e-8, 2 ** -24, 2 ** -25, 1.5 * 2 ** -25];
@@ -60,7 +62,7 @@ describe("number formats", () => {
 });
 
 describe("warps and barriers", () => {
-  beforeAll(() => device.load("warps.cu", ["shuffles", "barriers"]));
+  beforeAll(() => device.load("warps.cu", ["shuffles", "barriers"]), building);
   const rows = (got: Int32Array): number[][] => times(got.length / 128, (k) => [...got.subarray(128 * k, 128 * k + 128)]);
 
   it("shuffles, votes and reduces", () => {
@@ -96,7 +98,7 @@ describe("warps and barriers", () => {
 });
 
 describe("copies", () => {
-  beforeAll(() => device.load("copies.cu", ["async_copies", "plain_copies", "strided"]));
+  beforeAll(() => device.load("copies.cu", ["async_copies", "plain_copies", "strided"]), building);
   const bytes = (n: number): Uint8Array => Uint8Array.from({ length: n }, (_, i) => (i * 7 + (i >> 8)) & 255);
 
   it("copies 16, 8 and 4 bytes asynchronously, and zeros for dead copies", () => {
@@ -121,7 +123,7 @@ describe("copies", () => {
 });
 
 describe("matrix units", () => {
-  beforeAll(() => device.load("matrix.cu", ["ldmatrix_layout", "multiply_bf16", "multiply_f16", "multiply_tf32"]));
+  beforeAll(() => device.load("matrix.cu", ["ldmatrix_layout", "multiply_bf16", "multiply_f16", "multiply_tf32"]), building);
 
   it("ldmatrix gives each lane its pair of a row, or of a column", () => {
     const out = device.allocate(12 * 128);
@@ -162,7 +164,7 @@ describe("matrix units", () => {
 });
 
 describe("TMA and bulk copies", () => {
-  beforeAll(() => device.load("tma.cu", ["tma_box", "tma_put", "bulk_ring", "stmatrix_layout", "cluster_exchange"]));
+  beforeAll(() => device.load("tma.cu", ["tma_box", "tma_put", "bulk_ring", "stmatrix_layout", "cluster_exchange"]), building);
   const swizzled = (at: number, mode: number): number => at ^ ((at >> 3) & ([0, 0x10, 0x30, 0x70][mode] ?? 0));
 
   it.each([
@@ -244,7 +246,7 @@ describe("TMA and bulk copies", () => {
 describe("wgmma", () => {
   const kernels = ["bf16_128", "bf16_128_tb", "bf16_128_ta_tb", "bf16_128_registers", "f16_128", "f16_128_registers_tb"];
   kernels.push("bf16_64", "bf16_64_tb", "bf16_32", "f16_32_ta_tb");
-  beforeAll(() => device.load("wgmma.cu", kernels));
+  beforeAll(() => device.load("wgmma.cu", kernels), building);
 
   it.each(kernels)("%s", (kernel) => {
     const [narrow, widen] = kernel.startsWith("bf16") ? [toBf16, fromBf16] : [toF16, fromF16];
