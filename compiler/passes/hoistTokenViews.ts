@@ -1,38 +1,68 @@
-import type { Node, ValueId } from "../../ir/graph.ts";
-import { prefixRows } from "../../ir/types.ts";
+import type { Node, NodeOf, ValueId } from "../../ir/graph.ts";
+import { prefixRows, sizeOf, type TensorType } from "../../ir/types.ts";
 import { rewrite, type Pass, type Rewriter } from "./rewrite.ts";
 
 /**
  * Takes the wanted tokens before a computation that treats each token alone, so that the others are never computed.
- * Requires: simplifyViews (a view of tokens put together is gone). Ensures: `grid` and `prefix` stand as near to the
- * inputs as their readers allow.
+ * Requires: simplifyViews (a view of tokens put together is gone). Ensures: views that take some of the tokens stand as
+ * near to the inputs as their readers allow.
  *
  *   prefix(head(norm(x))) → head(norm(prefix(x)))
  */
 export const hoistTokenViews: Pass = {
   name: "hoistTokenViews",
-  run: (graph) =>
-    rewrite(graph, (node, to) => {
-      if (node.op !== "grid" && node.op !== "prefix") return null;
-      return hoist(node.op, node.inputs[0], node, to);
-    }),
+  run: (graph) => rewrite(graph, (node, to) => (takesTokens(node, to) ? hoist(node, node.inputs[0], to) : null)),
 };
 
-const hoist = (view: "grid" | "prefix", id: ValueId, like: Node, to: Rewriter): ValueId | null => {
+type TokenView = NodeOf<"grid"> | NodeOf<"prefix"> | NodeOf<"slice"> | NodeOf<"pack">;
+
+/** Views that leave channels as they are: a pack does where the axes it packs have one position. */
+const takesTokens = (node: Node, to: Rewriter): node is TokenView => {
+  if (node.op === "grid" || node.op === "prefix" || node.op === "slice") return true;
+  return node.op === "pack" && to.type(node.inputs[0]).channels === node.type.channels;
+};
+
+const hoist = (view: TokenView, id: ValueId, to: Rewriter): ValueId | null => {
   const x = to.node(id);
   if (to.readers(id).length > 1) return null;
-  const take = (input: ValueId): ValueId => hoist(view, input, like, to) ?? to.add(view, [input], {}, like);
+  const take = (input: ValueId): ValueId => hoist(view, input, to) ?? to.add(view.op, [input], view.attrs as never, view);
   switch (x.op) {
     case "linear":
       return to.add("linear", [take(x.inputs[0]), x.inputs[1]], x.attrs, x);
     case "normalize":
       return x.attrs.axes.length === 0 ? to.add("normalize", [take(x.inputs[0])], x.attrs, x) : null;
     case "pointwise": {
-      const isVector = (input: ValueId): boolean => prefixRows(to.type(input)) === 0 && to.type(input).axes.length === 0;
-      if (x.inputs.some((input) => prefixRows(to.type(input)) === 0 && !isVector(input))) return null;
-      return to.add("pointwise", x.inputs.map((input) => (isVector(input) ? input : take(input))), x.attrs, x);
+      if (!x.inputs.every((input) => hasTokens(view, to.type(input)) || isRepeated(view, to.type(input)))) return null;
+      const inputs = x.inputs.map((input) => (hasTokens(view, to.type(input)) ? take(input) : input));
+      return to.add("pointwise", inputs, x.attrs, x);
     }
     default:
       return null;
+  }
+};
+
+/** Whether the view can be taken of an input of a pointwise op, as of the op's result. */
+const hasTokens = (view: TokenView, type: TensorType): boolean => {
+  switch (view.op) {
+    case "grid":
+    case "prefix":
+      return prefixRows(type) > 0;
+    case "slice":
+      return sizeOf(type, view.attrs.axis) !== undefined;
+    case "pack":
+      return view.attrs.axes.every((axis) => sizeOf(type, axis) !== undefined);
+  }
+};
+
+/** Or whether the input is the same for all tokens that the view chooses from. */
+const isRepeated = (view: TokenView, type: TensorType): boolean => {
+  switch (view.op) {
+    case "grid":
+    case "prefix":
+      return prefixRows(type) === 0 && type.axes.length === 0;
+    case "slice":
+      return prefixRows(type) === 0;
+    case "pack":
+      return prefixRows(type) === 0 && view.attrs.axes.every((axis) => sizeOf(type, axis) === undefined);
   }
 };

@@ -1,5 +1,6 @@
 import type { Graph } from "../../ir/graph.ts";
 import type { Stage } from "../compiled.ts";
+import { foldConstantTerms } from "./foldConstantTerms.ts";
 import { foldLinears } from "./foldLinears.ts";
 import { foldNorms } from "./foldNorms.ts";
 import { fusePointwise } from "./fusePointwise.ts";
@@ -20,7 +21,8 @@ const passes: readonly Pass[] = [
   hoistMeans, // leaves product after product where a mean stood between
   foldLinears, // needs the bias alone between two products
   foldNorms, // after foldLinears, which would not see through a normalisation
-  fusePointwise, // last: the folds look for single affine maps
+  fusePointwise, // after the folds, which look for single affine maps
+  foldConstantTerms, // last: the folds have left biases beside biases
 ];
 
 /** Runs all passes; the graph after each is kept for those who want to look. */

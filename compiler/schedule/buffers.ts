@@ -16,30 +16,41 @@ type Place = { readonly space: "activations" | "shared"; readonly offset: number
 const alignment = 256;
 const aligned = (bytes: number): number => Math.ceil(bytes / alignment) * alignment;
 
-/**
- * Plans all buffers in one arena by lifetime: largest first, each at the lowest offset where nothing that is alive at the
- * same time lies.
- */
+/** Plans all buffers in one arena by lifetime: in each of several orders, keeping the smallest arena. */
 export const planBuffers = (buffers: readonly BufferSpec[], launches: readonly Launch[]): Plan => {
   const lives = lifetimes(buffers, launches);
+  const plans = orders.map((order) => place(lives.toSorted((a, b) => order(b) - order(a) || a.buffer.id - b.buffer.id)));
+  const smallest = plans.toSorted((a, b) => a.activations - b.activations)[0];
+  if (!smallest) throw new Error("internal: no order to plan buffers in");
+  return { ...smallest, largestLiveSet: largestLiveSet(lives, launches.length) };
+};
+
+/** Those that are hard to place come first: the largest, the longest lived, or both at once. */
+const orders: readonly ((life: Life) => number)[] = [
+  ({ buffer }) => bufferBytes(buffer),
+  ({ from, to }) => to - from,
+  ({ buffer, from, to }) => bufferBytes(buffer) * (to - from + 1),
+];
+
+/** Each in turn at the lowest offset where nothing lies that is alive at the same time. */
+const place = (lives: readonly Life[]): Omit<Plan, "largestLiveSet"> => {
   const offsets = new Map<BufferId, Place>();
-  const placed: { readonly from: number; readonly to: number; readonly offset: number; readonly bytes: number; readonly space: string }[] = [];
+  const placed: (Life & Place)[] = [];
   const ends = { activations: 0, shared: 0 };
-  const bySize = [...lives].toSorted((a, b) => bufferBytes(b.buffer) - bufferBytes(a.buffer) || a.buffer.id - b.buffer.id);
-  for (const { buffer, from, to } of bySize) {
-    const space = buffer.batched ? "activations" : "shared";
-    const bytes = aligned(bufferBytes(buffer));
-    const beside = placed.filter((other) => other.space === space && other.from <= to && from <= other.to).toSorted((a, b) => a.offset - b.offset);
+  for (const life of lives) {
+    const space = life.buffer.batched ? "activations" : "shared";
+    const bytes = aligned(bufferBytes(life.buffer));
+    const beside = placed.filter((other) => other.space === space && other.from <= life.to && life.from <= other.to);
     let offset = 0;
-    for (const other of beside) {
+    for (const other of beside.toSorted((a, b) => a.offset - b.offset)) {
       if (other.offset >= offset + bytes) break;
       offset = Math.max(offset, other.offset + other.bytes);
     }
-    placed.push({ from, to, offset, bytes, space });
-    offsets.set(buffer.id, { space, offset, bytes });
+    placed.push({ ...life, space, offset, bytes });
+    offsets.set(life.buffer.id, { space, offset, bytes });
     ends[space] = Math.max(ends[space], offset + bytes);
   }
-  return { offsets, ...ends, largestLiveSet: largestLiveSet(lives, launches.length) };
+  return { offsets, ...ends };
 };
 
 type Life = { readonly buffer: BufferSpec; readonly from: number; readonly to: number };

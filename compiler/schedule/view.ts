@@ -1,6 +1,5 @@
 import type { NodeOf, Op } from "../../ir/graph.ts";
-import { add, and, floorDiv, ge, literal, lt, mod, mul, select, sub, variable } from "../../ir/scalarBuild.ts";
-import { linearIn } from "../../ir/scalarRuns.ts";
+import { add, and, floorDiv, ge, literal, lt, mod, mul, select, sub } from "../../ir/scalarBuild.ts";
 import type { Scalar } from "../../ir/scalar.ts";
 import { prefixRows, sizeOf, type Extent, type TensorType } from "../../ir/types.ts";
 
@@ -204,14 +203,12 @@ const without = (at: Coordinates, axes: readonly string[]): Coordinates =>
 
 const onlyWhere = (place: Place, exists: Scalar): Place => ({ ...place, valid: and(place.valid, exists) });
 
-/** The mean over repetitions of a prefix token: their places must lie evenly. */
+/** The mean over repetitions of a prefix token; whoever takes it checks that their places lie evenly. */
 const meanOver = (x: View, over: readonly string[], at: Coordinates, channel: Scalar): Place => {
   const axis = over[0];
   if (axis === undefined || over.length > 1) throw new Error("internal: the mean of a prefix is taken over one axis at a time");
-  const coordinate = variable("$mean");
-  const place = x.prefix({ ...at, [axis]: coordinate }, channel);
   const count = sizeOf(x.type, axis) ?? 1;
-  const line = linearIn(place.offset, "$mean", {});
-  if (!line || place.mean) throw new Error("internal: the repetitions of a prefix do not lie evenly");
-  return { root: place.root, offset: line.rest, valid: place.valid, mean: { count, step: literal(line.coefficient) } };
+  const place = (position: number): Place => x.prefix({ ...at, [axis]: literal(position) }, channel);
+  if (place(0).mean) throw new Error("internal: a mean of a mean of prefix tokens");
+  return { ...place(0), mean: { count, step: sub(place(1).offset, place(0).offset) } };
 };

@@ -72,15 +72,15 @@ const sourceOf = (context: Context, first: NodeOf<"linear"> | NodeOf<"conv">): P
     taps: 1,
     channels: view.type.channels,
     norm: swallowed ? { eps: input.attrs.eps } : null,
-    mean: meanOf(place, view.type),
+    mean: meanOf(place, view.type, rowRanges(first.type, view.type.channels)),
     order: "taps first",
   };
 };
 
 /** The averaged rows of A are the prefix tokens, which stand in front of the grid's. */
-const meanOf = (place: Place, type: TensorType): GemmKernel["a"]["mean"] => {
+const meanOf = (place: Place, type: TensorType, { r, n }: Ranges): GemmKernel["a"]["mean"] => {
   if (!place.mean) return null;
-  const step = simplify(place.mean.step, {});
+  const step = simplify(place.mean.step, { ...(r && { r }), ...(n && { c: n }) });
   if (step.kind !== "number") throw new Error("internal: rows to be averaged do not lie evenly");
   const averaged = type.prefix.count;
   return {
