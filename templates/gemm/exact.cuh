@@ -3,10 +3,10 @@
 #include "gemm/tile.cuh"
 
 /**
- * acc[i][..] += A B over one K tile. A thread owns rows row + 8 i and, in each of G groups of 16 columns, four neighbours
- * from `column` on. A: exchanged rows of TILE_K; B: [k][TILE_N].
+ * acc[i][..] += A B over one K tile. A thread owns rows row + 8 i and, in each group of 16 columns, four neighbours from
+ * `column` on. A: exchanged rows of TILE_K; B: [k][TILE_N].
  */
-template <int TILE_K, int TILE_N, int MI, int G> DEV void multiply(float (&acc)[MI][4 * G], uint32_t a_tile, uint32_t b_tile, uint32_t row, uint32_t column) {
+template <int TILE_K, int TILE_N, int MI, int NJ> DEV void multiply(float (&acc)[MI][NJ], uint32_t a_tile, uint32_t b_tile, uint32_t row, uint32_t column) {
 #pragma unroll
   for (int k4 = 0; k4 < TILE_K / 4; k4++) {
     float a[MI][4];
@@ -17,16 +17,16 @@ template <int TILE_K, int TILE_N, int MI, int G> DEV void multiply(float (&acc)[
     }
 #pragma unroll
     for (int k = 0; k < 4; k++) {
-      float b[4 * G];
+      float b[NJ];
 #pragma unroll
-      for (int g = 0; g < G; g++) {
+      for (int g = 0; g < NJ / 4; g++) {
         const float4 x = lds<float4>(b_tile + ((k4 * 4 + k) * TILE_N + column + g * 16) * 4);
         b[4 * g] = x.x, b[4 * g + 1] = x.y, b[4 * g + 2] = x.z, b[4 * g + 3] = x.w;
       }
 #pragma unroll
       for (int i = 0; i < MI; i++)
 #pragma unroll
-        for (int j = 0; j < 4 * G; j++) acc[i][j] = fmaf(a[i][k], b[j], acc[i][j]);
+        for (int j = 0; j < NJ; j++) acc[i][j] = fmaf(a[i][k], b[j], acc[i][j]);
     }
   }
 }

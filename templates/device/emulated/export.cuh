@@ -1,6 +1,8 @@
 // DEV_EXPORT(kernel) tells the library how to call a kernel; parameter sizes and offsets follow from its type.
 #pragma once
 namespace emu {
+// Internal: images of kernels that share a name and differ in their parameters would otherwise share these arrays.
+namespace {
 template <auto Kernel> struct Export;
 template <class... P, void (*Kernel)(P...)> struct Export<Kernel> {
   template <size_t... I> static void call(void* const* p, std::index_sequence<I...>) { Kernel(*(typename std::remove_reference<P>::type*)p[I]...); }
@@ -16,6 +18,7 @@ template <class... P, void (*Kernel)(P...)> struct Export<Kernel> {
   }
   static constexpr Offsets offsets = layout();
 };
+}  // namespace
 }  // namespace emu
 #define DEV_EXPORT(kernel)                                                                                  \
   extern "C" __attribute__((visibility("default"))) const emu::KernelInfo emu_kernel_##kernel{             \
