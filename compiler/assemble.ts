@@ -13,7 +13,13 @@ export type Emit = (kernel: FusedKernel, header: KernelHeader) => EmittedKernel;
 export type Assembled = { readonly program: Program; readonly sources: ReadonlyMap<string, string> };
 
 /** Emits each distinct kernel once and writes down the launches, their memory and their weights as a program. */
-export const assembleProgram = (graph: Graph, launches: readonly Launch[], plan: Plan, options: CompileOptions, emit: Emit): Assembled => {
+export const assembleProgram = (
+  graph: Graph,
+  launches: readonly Launch[],
+  plan: Plan,
+  options: CompileOptions,
+  emit: Emit,
+): Assembled => {
   const weights = createWeights();
   const kernels = createKernels(emit);
   const sourceRef = (source: Source): BufferRef => {
@@ -39,7 +45,11 @@ export const assembleProgram = (graph: Graph, launches: readonly Launch[], plan:
           return { kind: "batch" };
         case "weight": {
           if (!launch.weight) throw new Error(`internal: ${kernel} wants a weight and has none`);
-          return { kind: "buffer", buffer: weights.add(withWeight(parameter.value, launch.weight), parameter.storage), offset: 0 };
+          return {
+            kind: "buffer",
+            buffer: weights.add(withWeight(parameter.value, launch.weight), parameter.storage),
+            offset: 0,
+          };
         }
         case "operand": {
           const source = launch.sources[parameter.operand];
@@ -112,7 +122,16 @@ const createKernels = (emit: Emit) => {
       const emitted = emit(launch.kernel, { name, origin: launch.origin, shapes: launch.shapes });
       const source = `kernels/${name}.cu`;
       sources.set(source, emitted.source);
-      list.push({ name, source, family: launch.kernel.kind, threads: emitted.threads, sharedBytes: emitted.sharedBytes, images: {}, ptxas: {}, notes: emitted.notes });
+      list.push({
+        name,
+        source,
+        family: launch.kernel.kind,
+        threads: emitted.threads,
+        sharedBytes: emitted.sharedBytes,
+        images: {},
+        ptxas: {},
+        notes: emitted.notes,
+      });
       const made = { kernel: name, emitted };
       known.set(key, made);
       return made;
@@ -146,11 +165,19 @@ export const withWeight = (value: WeightExpr, weight: WeightExpr): WeightExpr =>
 const ports = (graph: Graph): Pick<Program, "inputs" | "outputs" | "kept"> => {
   const nodes = new Map(graph.nodes.map((node) => [node.id, node]));
   const storage = (element: "float" | "int"): StorageType => (element === "int" ? "i32" : "f32");
-  const port = (space: "output" | "kept") => (output: Graph["outputs"][number], index: number): Port => {
-    const node = nodes.get(output.value);
-    if (!node) throw new Error(`internal: output "${output.name}" is no value`);
-    return { name: output.name, storage: storage(node.type.element), layout: output.layout, shape: layoutShape(output.layout, node.type), buffer: { space, index } };
-  };
+  const port =
+    (space: "output" | "kept") =>
+    (output: Graph["outputs"][number], index: number): Port => {
+      const node = nodes.get(output.value);
+      if (!node) throw new Error(`internal: output "${output.name}" is no value`);
+      return {
+        name: output.name,
+        storage: storage(node.type.element),
+        layout: output.layout,
+        shape: layoutShape(output.layout, node.type),
+        buffer: { space, index },
+      };
+    };
   const inputs = graph.nodes.flatMap((node) => (node.op === "input" ? [node] : []));
   return {
     inputs: inputs.map((node, index) => ({

@@ -25,4 +25,10 @@ export type Compiled = {
   readonly plan: Plan;
 };
 export type Stage = { readonly name: string; readonly graph: Graph; readonly ms: number };
-export type FusionNote = { readonly span: Span; readonly path: string; readonly fused: boolean; readonly what: string; readonly because: string };
+export type FusionNote = {
+  readonly span: Span;
+  readonly path: string;
+  readonly fused: boolean;
+  readonly what: string;
+  readonly because: string;
+};

@@ -17,14 +17,29 @@ type Said = Pick<FusionNote, "fused" | "what" | "because">;
 const noteOf = (node: Node, roles: Roles, uses: Uses): Said | null => {
   const role = roles.of(node.id);
   const readers = uses.get(node.id) ?? [];
-  if (node.op === "pointwise" && role.kind === "fused") return { fused: true, what: "pointwise op", because: "it alone reads the product in front of it: it is that kernel's epilogue" };
-  if (node.op === "pointwise" && role.kind === "kernel") return { fused: false, what: "pointwise op", because: whyAlone(node, roles, uses) };
-  if (node.op === "normalize" && role.kind === "fused") return { fused: true, what: "normalisation", because: "only products read it: they normalise as they load" };
+  if (node.op === "pointwise" && role.kind === "fused")
+    return {
+      fused: true,
+      what: "pointwise op",
+      because: "it alone reads the product in front of it: it is that kernel's epilogue",
+    };
+  if (node.op === "pointwise" && role.kind === "kernel")
+    return { fused: false, what: "pointwise op", because: whyAlone(node, roles, uses) };
+  if (node.op === "normalize" && role.kind === "fused")
+    return { fused: true, what: "normalisation", because: "only products read it: they normalise as they load" };
   if (node.op === "normalize" && role.kind === "kernel") {
     const other = readers.find((use) => use === "output" || use.by.op !== "linear");
-    return { fused: false, what: "normalisation", because: other === "output" ? "its result is wanted as it stands" : `it is also read by ${other === undefined ? "nothing" : other.by.op}` };
+    return {
+      fused: false,
+      what: "normalisation",
+      because:
+        other === "output"
+          ? "its result is wanted as it stands"
+          : `it is also read by ${other === undefined ? "nothing" : other.by.op}`,
+    };
   }
-  if (role.kind === "view" && isViewOp(node.op)) return { fused: true, what: node.op, because: "an address map: its readers compute where its elements lie" };
+  if (role.kind === "view" && isViewOp(node.op))
+    return { fused: true, what: node.op, because: "an address map: its readers compute where its elements lie" };
   return null;
 };
 

@@ -2,7 +2,11 @@ import type { Scalar } from "../../ir/scalar.ts";
 
 /** a + b of two arguments, in either order. */
 export const isSum = (body: Scalar): boolean =>
-  body.kind === "binary" && body.op === "add" && body.left.kind === "argument" && body.right.kind === "argument" && body.left.index !== body.right.index;
+  body.kind === "binary" &&
+  body.op === "add" &&
+  body.left.kind === "argument" &&
+  body.right.kind === "argument" &&
+  body.left.index !== body.right.index;
 
 /** x * scale, or x * scale + shift, of arguments: which is which. */
 export type Affine = { readonly x: number; readonly scale: number | null; readonly shift: number | null };
@@ -20,7 +24,12 @@ export const affineIn = (body: Scalar, x: number): Affine | null => {
     return null;
   }
   if (op !== "add") return null;
-  const [inner, shift] = right.kind === "argument" && right.index !== x ? [left, right] : left.kind === "argument" && left.index !== x ? [right, left] : [null, null];
+  const [inner, shift] =
+    right.kind === "argument" && right.index !== x
+      ? [left, right]
+      : left.kind === "argument" && left.index !== x
+        ? [right, left]
+        : [null, null];
   if (!inner || !shift || shift.kind !== "argument") return null;
   const map = affineIn(inner, x);
   return map && map.shift === null ? { ...map, shift: shift.index } : null;

@@ -31,7 +31,12 @@ const foldTerms = (node: NodeOf<"pointwise">, to: Rewriter): Folded | null => {
     const known = sums.get(key);
     if (known !== undefined) return known;
     const body = add(...terms.map((_, i) => argument(i)));
-    const sum = to.add("pointwise", terms.flatMap((term) => inputs[term] ?? []), { body }, node);
+    const sum = to.add(
+      "pointwise",
+      terms.flatMap((term) => inputs[term] ?? []),
+      { body },
+      node,
+    );
     sums.set(key, inputs.push(sum) - 1);
     return inputs.length - 1;
   };
@@ -52,7 +57,11 @@ const termsOf = (expr: Scalar): readonly Scalar[] =>
   expr.kind === "binary" && expr.op === "add" ? [...termsOf(expr.left), ...termsOf(expr.right)] : [expr];
 
 /** Constant arguments among the terms of a sum, those of one shape together; single ones are left out. */
-const groupByShape = (terms: readonly Scalar[], inputs: readonly ValueId[], to: Rewriter): readonly (readonly number[])[] => {
+const groupByShape = (
+  terms: readonly Scalar[],
+  inputs: readonly ValueId[],
+  to: Rewriter,
+): readonly (readonly number[])[] => {
   const groups = new Map<string, number[]>();
   for (const term of terms) {
     const input = term.kind === "argument" ? inputs[term.index] : undefined;

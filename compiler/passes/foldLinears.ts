@@ -31,9 +31,13 @@ type InnerLayer = { readonly layer: NodeOf<"linear">; readonly bias: ValueId | n
 const innerLayer = (id: ValueId, to: Rewriter): InnerLayer | null => {
   const node = to.node(id);
   if (to.readers(id).length > 1) return null;
-  if (node.op === "linear") return to.isConstant(node.inputs[1]) && !to.isConstant(id) ? { layer: node, bias: null } : null;
+  if (node.op === "linear")
+    return to.isConstant(node.inputs[1]) && !to.isConstant(id) ? { layer: node, bias: null } : null;
   if (node.op !== "pointwise" || !isSum(node.attrs.body)) return null;
-  const bias = node.inputs.find((input) => to.isConstant(input) && to.type(input).axes.length === 0 && to.type(input).channels === node.type.channels);
+  const bias = node.inputs.find(
+    (input) =>
+      to.isConstant(input) && to.type(input).axes.length === 0 && to.type(input).channels === node.type.channels,
+  );
   const other = node.inputs.find((input) => input !== bias);
   if (bias === undefined || other === undefined) return null;
   const layer = innerLayer(other, to);

@@ -32,17 +32,25 @@ const normalized = (node: NodeOf<"pointwise">, to: Rewriter): NormAffine | null 
   const vector = (index: number | null): ValueId | null | "not a vector" => {
     if (index === null) return null;
     const id = node.inputs[index];
-    return id !== undefined && to.isConstant(id) && to.type(id).axes.length === 0 && to.type(id).channels === node.type.channels ? id : "not a vector";
+    return id !== undefined &&
+      to.isConstant(id) &&
+      to.type(id).axes.length === 0 &&
+      to.type(id).channels === node.type.channels
+      ? id
+      : "not a vector";
   };
   const scale = vector(map.scale);
   const shift = vector(map.shift);
   const source = node.inputs[x];
-  return source === undefined || scale === "not a vector" || shift === "not a vector" ? null : { x: source, scale, shift };
+  return source === undefined || scale === "not a vector" || shift === "not a vector"
+    ? null
+    : { x: source, scale, shift };
 };
 
 const foldInto = (node: NodeOf<"linear">, { x, scale, shift }: NormAffine, to: Rewriter): ValueId => {
   const weight = node.inputs[1];
-  const scaled = scale === null ? weight : to.add("pointwise", [weight, scale], { body: mul(argument(0), argument(1)) }, node);
+  const scaled =
+    scale === null ? weight : to.add("pointwise", [weight, scale], { body: mul(argument(0), argument(1)) }, node);
   const product = to.add("linear", [x, scaled], {}, node);
   if (shift === null) return product;
   const moved = to.add("linear", [shift, weight], {}, node);

@@ -24,7 +24,9 @@ export const fusePointwise: Pass = {
       };
       const bodies = node.inputs.map((id, i) => {
         const from = inner[i];
-        return from ? substituteArguments(from.attrs.body, (j) => argument(numberOf(from.inputs[j] ?? id))) : argument(numberOf(id));
+        return from
+          ? substituteArguments(from.attrs.body, (j) => argument(numberOf(from.inputs[j] ?? id)))
+          : argument(numberOf(id));
       });
       const body = substituteArguments(node.attrs.body, (i) => bodies[i]);
       return to.add("pointwise", inputs, { body }, node);

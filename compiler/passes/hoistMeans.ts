@@ -19,11 +19,17 @@ export const hoistMeans: Pass = {
 const hoist = (id: ValueId, over: readonly string[], like: Node, to: Rewriter): ValueId | null => {
   const x = to.node(id);
   if (to.readers(id).length > 1) return null;
-  const take = (input: ValueId): ValueId => hoist(input, over, like, to) ?? to.add("meanPrefix", [input], { over }, like);
+  const take = (input: ValueId): ValueId =>
+    hoist(input, over, like, to) ?? to.add("meanPrefix", [input], { over }, like);
   if (x.op === "linear") return to.add("linear", [take(x.inputs[0]), x.inputs[1]], x.attrs, x);
   if (x.op !== "pointwise" || !isSum(x.attrs.body)) return null;
   const repeated = (input: ValueId): boolean => to.type(input).prefix.over.some((axis) => over.includes(axis));
   const vector = (input: ValueId): boolean => prefixRows(to.type(input)) === 0 && to.type(input).axes.length === 0;
   if (!x.inputs.every((input) => repeated(input) || vector(input))) return null;
-  return to.add("pointwise", x.inputs.map((input) => (repeated(input) ? take(input) : input)), x.attrs, x);
+  return to.add(
+    "pointwise",
+    x.inputs.map((input) => (repeated(input) ? take(input) : input)),
+    x.attrs,
+    x,
+  );
 };

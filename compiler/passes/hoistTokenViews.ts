@@ -25,7 +25,8 @@ const takesTokens = (node: Node, to: Rewriter): node is TokenView => {
 const hoist = (view: TokenView, id: ValueId, to: Rewriter): ValueId | null => {
   const x = to.node(id);
   if (to.readers(id).length > 1) return null;
-  const take = (input: ValueId): ValueId => hoist(view, input, to) ?? to.add(view.op, [input], view.attrs as never, view);
+  const take = (input: ValueId): ValueId =>
+    hoist(view, input, to) ?? to.add(view.op, [input], view.attrs as never, view);
   switch (x.op) {
     case "linear":
       return to.add("linear", [take(x.inputs[0]), x.inputs[1]], x.attrs, x);

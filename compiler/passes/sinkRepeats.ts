@@ -17,7 +17,12 @@ export const sinkRepeats: Pass = {
       if (source === undefined) return null;
       const x = to.node(source);
       if (node.op === "linear" && x.op === "repeatPrefix")
-        return to.add("repeatPrefix", [to.add("linear", [x.inputs[0], node.inputs[1]], node.attrs, node)], x.attrs, node);
+        return to.add(
+          "repeatPrefix",
+          [to.add("linear", [x.inputs[0], node.inputs[1]], node.attrs, node)],
+          x.attrs,
+          node,
+        );
       if (node.op === "normalize" && x.op === "repeatPrefix" && node.attrs.axes.length === 0)
         return to.add("repeatPrefix", [to.add("normalize", [x.inputs[0]], node.attrs, node)], x.attrs, node);
       if (node.op !== "pointwise") return null;
@@ -25,7 +30,12 @@ export const sinkRepeats: Pass = {
       const over = repeats[0]?.over;
       if (over === undefined || repeats.some((repeat) => repeat.over.join() !== over.join())) return null;
       if (!node.inputs.every((id) => repeatOf(id, to).length > 0 || isVector(id, to))) return null;
-      const once = to.add("pointwise", node.inputs.map((id) => repeatOf(id, to)[0]?.of ?? id), node.attrs, node);
+      const once = to.add(
+        "pointwise",
+        node.inputs.map((id) => repeatOf(id, to)[0]?.of ?? id),
+        node.attrs,
+        node,
+      );
       return to.add("repeatPrefix", [once], { over }, node);
     }),
 };

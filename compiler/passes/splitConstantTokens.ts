@@ -16,8 +16,18 @@ export const splitConstantTokens: Pass = {
       if (node.op !== "pointwise") return null;
       const whole = node.inputs.some((id) => isSplit(id, to));
       if (!whole || !node.inputs.every((id) => canSplit(id, to))) return null;
-      const grid = to.add("pointwise", node.inputs.map((id) => gridPart(id, node, to)), node.attrs, node);
-      const tokens = to.add("pointwise", node.inputs.map((id) => prefixPart(id, node, to)), node.attrs, node);
+      const grid = to.add(
+        "pointwise",
+        node.inputs.map((id) => gridPart(id, node, to)),
+        node.attrs,
+        node,
+      );
+      const tokens = to.add(
+        "pointwise",
+        node.inputs.map((id) => prefixPart(id, node, to)),
+        node.attrs,
+        node,
+      );
       return to.add("withPrefix", [grid, tokens], {}, node);
     }),
 };

@@ -19,7 +19,9 @@ const aligned = (bytes: number): number => Math.ceil(bytes / alignment) * alignm
 /** Plans all buffers in one arena by lifetime: in each of several orders, keeping the smallest arena. */
 export const planBuffers = (buffers: readonly BufferSpec[], launches: readonly Launch[]): Plan => {
   const lives = lifetimes(buffers, launches);
-  const plans = orders.map((order) => place(lives.toSorted((a, b) => order(b) - order(a) || a.buffer.id - b.buffer.id)));
+  const plans = orders.map((order) =>
+    place(lives.toSorted((a, b) => order(b) - order(a) || a.buffer.id - b.buffer.id)),
+  );
   const smallest = plans.toSorted((a, b) => a.activations - b.activations)[0];
   if (!smallest) throw new Error("internal: no order to plan buffers in");
   return { ...smallest, largestLiveSet: largestLiveSet(lives, launches.length) };
@@ -57,7 +59,9 @@ type Life = { readonly buffer: BufferSpec; readonly from: number; readonly to: n
 
 const lifetimes = (buffers: readonly BufferSpec[], launches: readonly Launch[]): readonly Life[] =>
   buffers.flatMap((buffer) => {
-    const steps = launches.flatMap((launch, step) => (launch.reads.includes(buffer.id) || launch.writes.includes(buffer.id) ? [step] : []));
+    const steps = launches.flatMap((launch, step) =>
+      launch.reads.includes(buffer.id) || launch.writes.includes(buffer.id) ? [step] : [],
+    );
     const from = steps[0];
     const to = steps.at(-1);
     return from === undefined || to === undefined ? [] : [{ buffer, from, to }];
@@ -67,7 +71,10 @@ const largestLiveSet = (lives: readonly Life[], steps: number): number => {
   let largest = 0;
   for (let step = 0; step < steps; step++) {
     const alive = lives.filter(({ buffer, from, to }) => buffer.batched && from <= step && step <= to);
-    largest = Math.max(largest, alive.reduce((sum, { buffer }) => sum + aligned(bufferBytes(buffer)), 0));
+    largest = Math.max(
+      largest,
+      alive.reduce((sum, { buffer }) => sum + aligned(bufferBytes(buffer)), 0),
+    );
   }
   return largest;
 };

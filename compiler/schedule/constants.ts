@@ -47,11 +47,17 @@ const constantOf = (node: Node, inputs: readonly Constant[]): WeightExpr | null 
     case "channels": {
       const { groups, start, width } = node.attrs;
       if (!x) return null;
-      const runs: WeightExpr = { kind: "reshape", of: x.expr, shape: [rowsOf(x.type), groups, x.type.channels / groups] };
+      const runs: WeightExpr = {
+        kind: "reshape",
+        of: x.expr,
+        shape: [rowsOf(x.type), groups, x.type.channels / groups],
+      };
       return reshape({ kind: "slice", of: runs, axis: 2, start, step: 1, size: width }, shape);
     }
     case "concat":
-      return node.attrs.over === "channels" ? { kind: "concat", of: inputs.map((input) => rowsLike(input, node.type)), axis: 1 } : null;
+      return node.attrs.over === "channels"
+        ? { kind: "concat", of: inputs.map((input) => rowsLike(input, node.type)), axis: 1 }
+        : null;
     case "unpack":
       return x && prefixRows(x.type) === 0 ? reshape(x.expr, shape) : null;
     case "pack":
@@ -75,8 +81,16 @@ const constantOf = (node: Node, inputs: readonly Constant[]): WeightExpr | null 
 };
 
 const reshape = (of: WeightExpr, shape: readonly number[]): WeightExpr => ({ kind: "reshape", of, shape });
-const sliceRows = (of: WeightExpr, start: number, size: number): WeightExpr => ({ kind: "slice", of, axis: 0, start, step: 1, size });
-const byAxes = ({ expr, type }: Constant): WeightExpr => reshape(expr, [...type.axes.map((extent) => extent.size), type.channels]);
+const sliceRows = (of: WeightExpr, start: number, size: number): WeightExpr => ({
+  kind: "slice",
+  of,
+  axis: 0,
+  start,
+  step: 1,
+  size,
+});
+const byAxes = ({ expr, type }: Constant): WeightExpr =>
+  reshape(expr, [...type.axes.map((extent) => extent.size), type.channels]);
 
 /** A checkpoint's tensor as rows of channels. */
 const parameterRows = (node: NodeOf<"parameter">): WeightExpr => {
@@ -100,7 +114,9 @@ const axesInOrder = (layout: Layout): readonly string[] =>
 const rowsLike = ({ expr, type }: Constant, to: TensorType): WeightExpr => {
   if (rowsOf(type) === 1 && rowsOf(to) !== 1) return expr; // broadcasts as it is
   const index = broadcastRows(type, to);
-  return index.length === rowsOf(type) && index.every((from, row) => from === row) ? expr : { kind: "take", of: expr, axis: 0, index };
+  return index.length === rowsOf(type) && index.every((from, row) => from === row)
+    ? expr
+    : { kind: "take", of: expr, axis: 0, index };
 };
 
 /** For each row of `to`, the row of `from` at the same position. */
@@ -113,7 +129,8 @@ const broadcastRows = (from: TensorType, to: TensorType): readonly number[] => {
 };
 
 type Position = { readonly [axis: string]: number };
-const flat = (axes: TensorType["axes"], at: Position): number => axes.reduce((n, { axis, size }) => n * size + (at[axis] ?? 0), 0);
+const flat = (axes: TensorType["axes"], at: Position): number =>
+  axes.reduce((n, { axis, size }) => n * size + (at[axis] ?? 0), 0);
 function* positions(axes: TensorType["axes"]): Generator<Position> {
   const [first, ...rest] = axes;
   if (!first) {
@@ -141,4 +158,10 @@ const resizeNearest = (x: Constant, node: NodeOf<"resize">, shape: readonly numb
 };
 
 /** The type of a vector of channels that is the same for all tokens. */
-export const channelVector = (channels: number): TensorType => ({ element: "float", batch: false, prefix: noPrefix, axes: [], channels });
+export const channelVector = (channels: number): TensorType => ({
+  element: "float",
+  batch: false,
+  prefix: noPrefix,
+  axes: [],
+  channels,
+});

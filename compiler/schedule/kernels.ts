@@ -47,7 +47,9 @@ export type GemmKernel = {
   readonly taps: number;
   readonly channels: number;
   /** A in variables `r`, `tap`, `c`. `mean`: rows that average `count` elements, `step` elements apart (where `count`, of variable r, is above 1). */
-  readonly a: Access & { readonly mean: { readonly count: Scalar; readonly maxCount: number; readonly step: number } | null };
+  readonly a: Access & {
+    readonly mean: { readonly count: Scalar; readonly maxCount: number; readonly step: number } | null;
+  };
   /** Applied to each loaded element (argument 0) before the product; identity is argument 0 itself. Variables `r`, `tap`, `c`. Not applied to fills. */
   readonly prologue: Scalar;
   /** Each row of A is normalised over its channels (taps = 1): (a - mean) / sqrt(variance + eps). Affine parameters are folded into the weight. */
@@ -97,7 +99,11 @@ export type MapKernel = {
   /** argument i is the element of elements[i], read in variables `r`, `n`, `i`. */
   readonly body: Scalar;
   readonly elements: readonly Access[];
-  readonly fold: { readonly kind: "sum" | "mean" | "max"; readonly over: number; /** mean divides by this many; variables r, n */ readonly count: Scalar } | null;
+  readonly fold: {
+    readonly kind: "sum" | "mean" | "max";
+    readonly over: number;
+    /** mean divides by this many; variables r, n */ readonly count: Scalar;
+  } | null;
   readonly stores: readonly Access[];
 };
 

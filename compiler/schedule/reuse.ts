@@ -27,8 +27,12 @@ const canTakeOver = (launches: readonly Launch[], step: number, buffer: BufferId
   if (!launch || result === undefined || launch.writes.length !== 1 || result === buffer) return false;
   if (sizeIn(launches, buffer) !== sizeIn(launches, result)) return false;
   const before = launches.slice(0, step).some((each) => each.writes.includes(result) && !isCopy(each, buffer, result));
-  const after = launches.slice(step + 1).some((each) => (each.reads.includes(buffer) && !isCopy(each, buffer, result)) || each.writes.includes(buffer));
-  const readBefore = launches.slice(0, step).some((each) => each.reads.includes(result) && !each.writes.includes(result));
+  const after = launches
+    .slice(step + 1)
+    .some((each) => (each.reads.includes(buffer) && !isCopy(each, buffer, result)) || each.writes.includes(buffer));
+  const readBefore = launches
+    .slice(0, step)
+    .some((each) => each.reads.includes(result) && !each.writes.includes(result));
   return !before && !after && !readBefore;
 };
 
@@ -43,14 +47,25 @@ const sizeIn = (launches: readonly Launch[], buffer: BufferId): string | undefin
 /** A copy of elements of one buffer to the very same places of another. */
 const isCopy = (launch: Launch, from: BufferId, to: BufferId): boolean => {
   const { kernel, sources } = launch;
-  if (kernel.kind !== "map" || kernel.fold || kernel.body.kind !== "argument" || kernel.elements.length !== 1 || kernel.stores.length !== 1) return false;
+  if (
+    kernel.kind !== "map" ||
+    kernel.fold ||
+    kernel.body.kind !== "argument" ||
+    kernel.elements.length !== 1 ||
+    kernel.stores.length !== 1
+  )
+    return false;
   const [element] = kernel.elements;
   const [store] = kernel.stores;
   if (!element || !store) return false;
   const reads = sources[element.operand];
   const writes = sources[store.operand];
   return (
-    reads?.kind === "buffer" && reads.buffer === from && writes?.kind === "buffer" && writes.buffer === to && samePlace(element, store)
+    reads?.kind === "buffer" &&
+    reads.buffer === from &&
+    writes?.kind === "buffer" &&
+    writes.buffer === to &&
+    samePlace(element, store)
   );
 };
 const samePlace = (a: MapKernel["stores"][number], b: GemmKernel["stores"][number]): boolean =>
@@ -63,7 +78,9 @@ const renameBuffer = (launch: Launch, from: BufferId, to: BufferId): Launch => {
   const rename = (buffer: BufferId): BufferId => (buffer === from ? to : buffer);
   return {
     ...launch,
-    sources: launch.sources.map((source) => (source.kind === "buffer" ? { ...source, buffer: rename(source.buffer) } : source)),
+    sources: launch.sources.map((source) =>
+      source.kind === "buffer" ? { ...source, buffer: rename(source.buffer) } : source,
+    ),
     reads: [...new Set(launch.reads.map(rename))],
     writes: [...new Set(launch.writes.map(rename))],
     inPlace: launch.inPlace.map(rename),

@@ -80,10 +80,41 @@ export const choose = (condition: Scalar, yes: Place, no: Place): Place | "two r
   };
 };
 
-type ViewOps = "grid" | "prefix" | "withPrefix" | "repeatPrefix" | "meanPrefix" | "channels" | "merge" | "unmerge" | "pad" | "unpack" | "pack" | "rename" | "expand" | "slice" | "resize";
+type ViewOps =
+  | "grid"
+  | "prefix"
+  | "withPrefix"
+  | "repeatPrefix"
+  | "meanPrefix"
+  | "channels"
+  | "merge"
+  | "unmerge"
+  | "pad"
+  | "unpack"
+  | "pack"
+  | "rename"
+  | "expand"
+  | "slice"
+  | "resize";
 export type ViewNode = { [K in ViewOps]: NodeOf<K> }[ViewOps];
 
-const viewOps: readonly Op[] = ["grid", "prefix", "withPrefix", "repeatPrefix", "meanPrefix", "channels", "merge", "unmerge", "pad", "unpack", "pack", "rename", "expand", "slice", "resize"];
+const viewOps: readonly Op[] = [
+  "grid",
+  "prefix",
+  "withPrefix",
+  "repeatPrefix",
+  "meanPrefix",
+  "channels",
+  "merge",
+  "unmerge",
+  "pad",
+  "unpack",
+  "pack",
+  "rename",
+  "expand",
+  "slice",
+  "resize",
+];
 export const isViewOp = (op: Op): op is ViewOps => viewOps.includes(op);
 
 /** The view that a view op makes of its inputs' views. */
@@ -125,7 +156,9 @@ export const transformView = (node: ViewNode, inputs: readonly View[]): View => 
       const { groups, start, width } = node.attrs;
       const run = literal(x.type.channels / groups);
       if (groups === 1) return otherChannels((c) => add(c, literal(start)));
-      return otherChannels((c) => add(add(mul(floorDiv(c, literal(width)), run), literal(start)), mod(c, literal(width))));
+      return otherChannels((c) =>
+        add(add(mul(floorDiv(c, literal(width)), run), literal(start)), mod(c, literal(width))),
+      );
     }
     case "merge": {
       const width = literal(x.type.channels);
@@ -168,7 +201,13 @@ export const transformView = (node: ViewNode, inputs: readonly View[]): View => 
       });
     case "unpack":
       return otherTokens((at, c) =>
-        x.grid(without(at, node.attrs.sizes.map((s) => s.axis)), add(mul(flatten(node.attrs.sizes, at), literal(type.channels)), c)),
+        x.grid(
+          without(
+            at,
+            node.attrs.sizes.map((s) => s.axis),
+          ),
+          add(mul(flatten(node.attrs.sizes, at), literal(type.channels)), c),
+        ),
       );
     case "pack": {
       const packed = node.attrs.axes.map((axis) => ({ axis, size: sizeOf(x.type, axis) ?? 1 }));
@@ -180,13 +219,28 @@ export const transformView = (node: ViewNode, inputs: readonly View[]): View => 
         const back = Object.fromEntries(Object.entries(node.attrs.axes).map(([from, to]) => [to, from]));
         return Object.fromEntries(Object.entries(at).map(([axis, value]) => [back[axis] ?? axis, value]));
       };
-      return { type, grid: (at, c) => x.grid(original(at), c), prefix: (at, c) => x.prefix(original(at), c), rows: x.rows };
+      return {
+        type,
+        grid: (at, c) => x.grid(original(at), c),
+        prefix: (at, c) => x.prefix(original(at), c),
+        rows: x.rows,
+      };
     }
     case "expand":
-      return otherTokens((at, c) => x.grid(without(at, node.attrs.sizes.map((s) => s.axis)), c));
+      return otherTokens((at, c) =>
+        x.grid(
+          without(
+            at,
+            node.attrs.sizes.map((s) => s.axis),
+          ),
+          c,
+        ),
+      );
     case "slice": {
       const { axis, start, step } = node.attrs;
-      return otherTokens((at, c) => x.grid({ ...at, [axis]: add(mul(at[axis] ?? zero, literal(step)), literal(start)) }, c));
+      return otherTokens((at, c) =>
+        x.grid({ ...at, [axis]: add(mul(at[axis] ?? zero, literal(step)), literal(start)) }, c),
+      );
     }
     case "resize":
       return otherTokens((at, c) => {
@@ -206,7 +260,8 @@ const onlyWhere = (place: Place, exists: Scalar): Place => ({ ...place, valid: a
 /** The mean over repetitions of a prefix token; whoever takes it checks that their places lie evenly. */
 const meanOver = (x: View, over: readonly string[], at: Coordinates, channel: Scalar): Place => {
   const axis = over[0];
-  if (axis === undefined || over.length > 1) throw new Error("internal: the mean of a prefix is taken over one axis at a time");
+  if (axis === undefined || over.length > 1)
+    throw new Error("internal: the mean of a prefix is taken over one axis at a time");
   const count = sizeOf(x.type, axis) ?? 1;
   const place = (position: number): Place => x.prefix({ ...at, [axis]: literal(position) }, channel);
   if (place(0).mean) throw new Error("internal: a mean of a mean of prefix tokens");

@@ -1,12 +1,24 @@
 import type { Graph, Node, ValueId } from "../../../ir/graph.ts";
 import { layoutOffset } from "../../../ir/layoutOffset.ts";
+import type { Pattern } from "../../../ir/patterns.ts";
 import type { Linear, Origin, WeightExpr } from "../../../ir/program.ts";
 import type { Scalar } from "../../../ir/scalar.ts";
 import { add, literal, mul } from "../../../ir/scalarBuild.ts";
 import { substitute } from "../../../ir/scalarWalk.ts";
+import { visibleKeys } from "../../../ir/visibleKeys.ts";
 import { prefixRows, rowsOf, type Precision, type StorageType, type TensorType } from "../../../ir/types.ts";
 import type { FusedKernel, Operand } from "../kernels.ts";
-import { flatten, isViewOp, prefixAxes, transformView, type Coordinates, type Place, type Root, type View, type ViewNode } from "../view.ts";
+import {
+  flatten,
+  isViewOp,
+  prefixAxes,
+  transformView,
+  type Coordinates,
+  type Place,
+  type Root,
+  type View,
+  type ViewNode,
+} from "../view.ts";
 import { createMemory, operandOf, type BufferId, type Memory, type Source } from "./memory.ts";
 import { usesOf, type Roles, type Uses } from "./roles.ts";
 
@@ -35,6 +47,8 @@ export type Context = {
   /** The address map of a value, down to the memory of its root. */
   readonly view: (id: ValueId) => View;
   readonly root: (root: Root) => RootMemory;
+  /** How many pairs of a query and a key a pattern lets meet. */
+  readonly visiblePairs: (pattern: Pattern, query: TensorType, key: TensorType) => number;
 };
 export type RootMemory = { readonly source: Source; readonly operand: Operand };
 
@@ -59,7 +73,10 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision):
       const root = `weight ${node.id}`;
       const elements = rowsOf(node.type) * node.type.channels;
       const storage = node.type.element === "int" ? "i32" : "f32";
-      roots.set(root, { source: { kind: "weight", value: role.expr, storage }, operand: { storage, exampleStride: 0, exampleSize: elements } });
+      roots.set(root, {
+        source: { kind: "weight", value: role.expr, storage },
+        operand: { storage, exampleStride: 0, exampleSize: elements },
+      });
       return rowsView(node.type, root, { pitch: node.type.channels, firstRow: 0, firstColumn: 0 });
     }
     if (node.op === "input") {
@@ -76,9 +93,16 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision):
     roots.set(root, { source: { kind: "buffer", buffer: slot.buffer.id }, operand: operandOf(slot.buffer) });
     return rowsView(node.type, root, slot);
   };
+  const pairs = new Map<string, number>();
   return {
     graph,
     roles,
+    visiblePairs: (pattern, query, key) => {
+      const asked = JSON.stringify([pattern, query.prefix, query.axes, key.prefix, key.axes]);
+      const count = pairs.get(asked) ?? countPairs(pattern, query, key);
+      pairs.set(asked, count);
+      return count;
+    },
     uses: usesOf(graph),
     precision,
     memory,
@@ -91,12 +115,22 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision):
   };
 };
 
-export const storageOf = (type: TensorType, precision: Precision): StorageType => (type.element === "int" ? "i32" : precision);
+const countPairs = (pattern: Pattern, query: TensorType, key: TensorType): number =>
+  pattern.kind === "all"
+    ? rowsOf(query) * rowsOf(key)
+    : visibleKeys(pattern, query, key).reduce((sum, { queries, keys }) => sum + queries.length * keys.length, 0);
+
+export const storageOf = (type: TensorType, precision: Precision): StorageType =>
+  type.element === "int" ? "i32" : precision;
 
 const certain = { valid: literal(1), mean: null } as const;
 
 /** Rows of channels, `pitch` elements apart. */
-export const rowsView = (type: TensorType, root: Root, at: { readonly pitch: number; readonly firstRow: number; readonly firstColumn: number }): View => {
+export const rowsView = (
+  type: TensorType,
+  root: Root,
+  at: { readonly pitch: number; readonly firstRow: number; readonly firstColumn: number },
+): View => {
   const rows = (row: Scalar, c: Scalar): Place => ({
     root,
     offset: add(mul(add(row, at.firstRow), at.pitch), add(c, at.firstColumn)),

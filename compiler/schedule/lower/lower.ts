@@ -2,7 +2,15 @@ import type { Graph, Node, ValueId } from "../../../ir/graph.ts";
 import { gridRows, prefixRows, type Precision } from "../../../ir/types.ts";
 import { createContext, storageOf, type Context, type Launch } from "./context.ts";
 import { lowerAttention } from "./lowerAttention.ts";
-import { lowerCopy, lowerGroupedConvolution, lowerMeanPrefix, lowerPointwise, lowerPool, lowerReduce, lowerRow } from "./lowerMap.ts";
+import {
+  lowerCopy,
+  lowerGroupedConvolution,
+  lowerMeanPrefix,
+  lowerPointwise,
+  lowerPool,
+  lowerReduce,
+  lowerRow,
+} from "./lowerMap.ts";
 import { lowerProduct } from "./lowerProduct.ts";
 import type { BufferSpec, Slot } from "./memory.ts";
 import { portsOf } from "./operands.ts";
@@ -30,7 +38,8 @@ export const lower = (graph: Graph, precision: Precision): Lowered => {
     if (first) launches.push(lowerNode(context, first, node.id));
     for (const { part, slot } of copies.get(node.id) ?? []) launches.push(lowerCopy(context, part, slot));
     const storedByKernel = first !== undefined && first.op !== "attend";
-    if (!storedByKernel) for (const _port of portsOf(context, node.id)) launches.push(lowerCopy(context, node.id, null));
+    if (!storedByKernel)
+      for (const _port of portsOf(context, node.id)) launches.push(lowerCopy(context, node.id, null));
   }
   return { launches, buffers: context.memory.buffers, roles };
 };
@@ -40,7 +49,9 @@ const lowerNode = (context: Context, first: Node, result: ValueId): Launch => {
     case "linear":
       return lowerProduct(context, first, result);
     case "conv":
-      return first.attrs.groups === 1 ? lowerProduct(context, first, result) : lowerGroupedConvolution(context, first, result);
+      return first.attrs.groups === 1
+        ? lowerProduct(context, first, result)
+        : lowerGroupedConvolution(context, first, result);
     case "attend":
       return lowerAttention(context, first);
     case "pointwise":
@@ -83,8 +94,14 @@ const placeParts = (context: Context): ReadonlyMap<ValueId, readonly Copy[]> => 
 const storedByItsKernel = (context: Context, part: ValueId, slot: Slot): boolean => {
   const node = context.roles.node(part);
   const role = context.roles.of(part);
-  const computed = role.kind === "kernel" || role.kind === "assembled" || (role.kind === "fused" && node.op === "pointwise");
-  return computed && !context.memory.has(part) && node.type.batch === slot.buffer.batched && storageOf(node.type, context.precision) === slot.buffer.storage;
+  const computed =
+    role.kind === "kernel" || role.kind === "assembled" || (role.kind === "fused" && node.op === "pointwise");
+  return (
+    computed &&
+    !context.memory.has(part) &&
+    node.type.batch === slot.buffer.batched &&
+    storageOf(node.type, context.precision) === slot.buffer.storage
+  );
 };
 
 const partsOf = (context: Context, whole: Node, slot: Slot): readonly (readonly [ValueId, Slot])[] => {

@@ -1,7 +1,7 @@
 import type { NodeOf } from "../../../ir/graph.ts";
 import { add, mul, variable } from "../../../ir/scalarBuild.ts";
 import type { Ranges } from "../../../ir/scalarRange.ts";
-import { prefixRows, type TensorType } from "../../../ir/types.ts";
+import { prefixRows } from "../../../ir/types.ts";
 import type { AttentionKernel, TokenAccess } from "../kernels.ts";
 import { prefixAxes, type View } from "../view.ts";
 import type { Context, Launch } from "./context.ts";
@@ -39,13 +39,18 @@ export const lowerAttention = (context: Context, attend: NodeOf<"attend">): Laun
     tables: tables.map((table) => {
       const view = context.view(table);
       const at = Object.fromEntries(view.type.axes.map(({ axis }, i) => [axis, variable(`i${i}`)]));
-      const ranges: Ranges = Object.fromEntries(view.type.axes.map(({ size }, i) => [`i${i}`, { min: 0, max: size - 1 }]));
+      const ranges: Ranges = Object.fromEntries(
+        view.type.axes.map(({ size }, i) => [`i${i}`, { min: 0, max: size - 1 }]),
+      );
       const channel = `i${view.type.axes.length}`;
-      return into.access(view.grid(at, variable(channel)), { ...ranges, [channel]: { min: 0, max: view.type.channels - 1 } });
+      return into.access(view.grid(at, variable(channel)), {
+        ...ranges,
+        [channel]: { min: 0, max: view.type.channels - 1 },
+      });
     }),
     out: tokens(context.view(attend.id), heads, into),
   };
-  const pairs = rowsPairs(query.type, key.type);
+  const pairs = context.visiblePairs(pattern, query.type, key.type);
   const out = kernel.out.grid.operand;
   return {
     kernel,
@@ -66,7 +71,9 @@ const tokens = (view: View, heads: number, into: Operands): TokenAccess => {
   const at = namedCoordinates(type);
   const channel = add(mul(variable("head"), width), variable("c"));
   const ranges: Ranges = {
-    ...Object.fromEntries([...prefixAxes(type), ...type.axes].map(({ axis, size }) => [axis, { min: 0, max: size - 1 }])),
+    ...Object.fromEntries(
+      [...prefixAxes(type), ...type.axes].map(({ axis, size }) => [axis, { min: 0, max: size - 1 }]),
+    ),
     head: { min: 0, max: heads - 1 },
     c: { min: 0, max: width - 1 },
   };
@@ -74,10 +81,4 @@ const tokens = (view: View, heads: number, into: Operands): TokenAccess => {
     grid: into.access(view.grid(at, channel), ranges),
     prefix: prefixRows(type) > 0 ? into.access(view.prefix(at, channel), ranges) : null,
   };
-};
-
-/** Pairs of a query and a key, before any pattern: the attention family counts those that a pattern lets meet. */
-const rowsPairs = (query: TensorType, key: TensorType): number => {
-  const rows = (type: TensorType): number => prefixRows(type) + type.axes.reduce((n, axis) => n * axis.size, 1);
-  return rows(query) * rows(key);
 };

@@ -1,6 +1,19 @@
 import type { Node, NodeOf, ValueId } from "../../../ir/graph.ts";
 import type { Scalar } from "../../../ir/scalar.ts";
-import { add, and, argument, floorDiv, literal, max, min, mod, mul, select, sub, variable } from "../../../ir/scalarBuild.ts";
+import {
+  add,
+  and,
+  argument,
+  floorDiv,
+  literal,
+  max,
+  min,
+  mod,
+  mul,
+  select,
+  sub,
+  variable,
+} from "../../../ir/scalarBuild.ts";
 import type { Ranges } from "../../../ir/scalarRange.ts";
 import { simplify } from "../../../ir/scalarSimplify.ts";
 import { substitute } from "../../../ir/scalarWalk.ts";
@@ -9,7 +22,15 @@ import type { Access, MapKernel, RowKernel } from "../kernels.ts";
 import { choose, prefixAxes, rowElement, unflatten, type Coordinates, type Place, type View } from "../view.ts";
 import { rowsView, type Context, type Launch } from "./context.ts";
 import type { Slot } from "./memory.ts";
-import { broadcastElement, buffersOf, createOperands, oneRoot, rowRanges, storesOf, type Operands } from "./operands.ts";
+import {
+  broadcastElement,
+  buffersOf,
+  createOperands,
+  oneRoot,
+  rowRanges,
+  storesOf,
+  type Operands,
+} from "./operands.ts";
 import { describe, launchWork, originOf } from "./origin.ts";
 import { epilogueOf, insideOf, windowPosition } from "./lowerProduct.ts";
 
@@ -34,10 +55,17 @@ export const lowerCopy = (context: Context, value: ValueId, slot: Slot | null): 
   const stores = slot
     ? [into.access(oneRoot(rowElement(rowsView(node.type, `buffer ${slot.buffer.id}`, slot), r, n)), ranges)]
     : storesOf(context, value, into).slice(-1);
-  return { ...mapLaunch(context, node, into, argument(0), [element.access], element.fold, 0, stores), origin: { ...originOf(context, node, value), formula: "copy" } };
+  return {
+    ...mapLaunch(context, node, into, argument(0), [element.access], element.fold, 0, stores),
+    origin: { ...originOf(context, node, value), formula: "copy" },
+  };
 };
 
-const elementOrMean = (view: View, into: Operands, ranges: Ranges): { readonly access: Access; readonly fold: MapKernel["fold"] } => {
+const elementOrMean = (
+  view: View,
+  into: Operands,
+  ranges: Ranges,
+): { readonly access: Access; readonly fold: MapKernel["fold"] } => {
   const place = oneRoot(rowElement(view, r, n));
   if (!place.mean) return { access: into.access(place, ranges), fold: null };
   throw new Error("internal: a mean of prefix tokens is computed before it is copied");
@@ -56,9 +84,22 @@ export const lowerMeanPrefix = (context: Context, node: NodeOf<"meanPrefix">): L
   const inFront: Scalar = { kind: "binary", op: "lt", left: r, right: literal(prefixed) };
   const place = oneRoot(choose(inFront, front, behind));
   const ranges = { ...rowRanges(node.type), i: { min: 0, max: count - 1 } };
-  const once: Scalar = { kind: "binary", op: "or", left: inFront, right: { kind: "binary", op: "eq", left: i, right: literal(0) } };
+  const once: Scalar = {
+    kind: "binary",
+    op: "or",
+    left: inFront,
+    right: { kind: "binary", op: "eq", left: i, right: literal(0) },
+  };
   const element = into.access({ ...place, valid: and(place.valid, once) }, ranges);
-  return mapLaunch(context, node, into, argument(0), [element], { kind: "mean", over: count, count: select(inFront, count, 1) }, count);
+  return mapLaunch(
+    context,
+    node,
+    into,
+    argument(0),
+    [element],
+    { kind: "mean", over: count, count: select(inFront, count, 1) },
+    count,
+  );
 };
 
 /** A reduction over axes, of grid and prefix alike. */
@@ -73,9 +114,23 @@ export const lowerReduce = (context: Context, node: NodeOf<"reduce">): Launch =>
   const place =
     prefixed === 0
       ? grid
-      : oneRoot(choose({ kind: "binary", op: "lt", left: r, right: literal(prefixed) }, x.prefix({ ...unflatten(prefixAxes(node.type), r), ...unflatten(dropped, i) }, n), grid));
+      : oneRoot(
+          choose(
+            { kind: "binary", op: "lt", left: r, right: literal(prefixed) },
+            x.prefix({ ...unflatten(prefixAxes(node.type), r), ...unflatten(dropped, i) }, n),
+            grid,
+          ),
+        );
   const element = into.access(place, ranges, node.attrs.kind === "max" ? -Infinity : 0);
-  return mapLaunch(context, node, into, argument(0), [element], { kind: node.attrs.kind, over, count: literal(over) }, over);
+  return mapLaunch(
+    context,
+    node,
+    into,
+    argument(0),
+    [element],
+    { kind: node.attrs.kind, over, count: literal(over) },
+    over,
+  );
 };
 
 export const lowerPool = (context: Context, node: NodeOf<"pool">): Launch => {
@@ -125,7 +180,17 @@ export const lowerGroupedConvolution = (context: Context, node: NodeOf<"conv">, 
   const place = x.grid(at, channel);
   const element = into.access({ ...place, valid: and(place.valid, exists) }, ranges);
   const factor = into.access(weight.grid({ out: n, ...inside }, mod(i, width)), ranges);
-  return mapLaunch(context, node, into, mul(argument(0), argument(1)), [element, factor], { kind: "sum", over, count: literal(1) }, 2 * over, undefined, result);
+  return mapLaunch(
+    context,
+    node,
+    into,
+    mul(argument(0), argument(1)),
+    [element, factor],
+    { kind: "sum", over, count: literal(1) },
+    2 * over,
+    undefined,
+    result,
+  );
 };
 
 /** A normalisation or softmax that is stored: each kernel row is one set of elements that share statistics. */
@@ -141,7 +206,13 @@ export const lowerRow = (context: Context, node: NodeOf<"normalize"> | NodeOf<"s
   const readX = into.access(place, ranges);
   const at = { r: rowOf, n: channelOf };
   const moved = (access: Access): Access =>
-    whole ? access : { ...access, offset: simplify(substitute(access.offset, at), ranges), valid: simplify(substitute(access.valid, at), ranges) };
+    whole
+      ? access
+      : {
+          ...access,
+          offset: simplify(substitute(access.offset, at), ranges),
+          valid: simplify(substitute(access.valid, at), ranges),
+        };
   const epilogue = epilogueOf(context, node.id, into);
   const kernel: RowKernel = {
     kind: "row",
@@ -157,7 +228,13 @@ export const lowerRow = (context: Context, node: NodeOf<"normalize"> | NodeOf<"s
   return finish(context, node, result, kernel, into, 8 * rowsOf(node.type) * node.type.channels);
 };
 
-type Shared = { readonly rows: number; readonly columns: number; readonly row: Scalar; readonly channel: Scalar; readonly place: (x: View) => Place };
+type Shared = {
+  readonly rows: number;
+  readonly columns: number;
+  readonly row: Scalar;
+  readonly channel: Scalar;
+  readonly place: (x: View) => Place;
+};
 
 /** Which elements share statistics: kernel row r, element n, as the value's own row and channel. */
 const sharedElements = (node: NodeOf<"normalize"> | NodeOf<"softmax">): Shared => {
@@ -165,15 +242,25 @@ const sharedElements = (node: NodeOf<"normalize"> | NodeOf<"softmax">): Shared =
   const groups = node.op === "normalize" ? node.attrs.groups : node.attrs.over === "channels" ? 1 : type.channels;
   const axes = node.op === "normalize" ? node.attrs.axes : node.attrs.over === "channels" ? [] : node.attrs.over;
   if (groups === 1 && axes.length === 0)
-    return { rows: rowsOf(type), columns: type.channels, row: r, channel: n, place: (x) => oneRoot(rowElement(x, r, n)) };
-  if (axes.length > 0 && prefixRows(type) > 0) throw new Error(`internal: ${node.op} over axes of a grid with prefix tokens`);
+    return {
+      rows: rowsOf(type),
+      columns: type.channels,
+      row: r,
+      channel: n,
+      place: (x) => oneRoot(rowElement(x, r, n)),
+    };
+  if (axes.length > 0 && prefixRows(type) > 0)
+    throw new Error(`internal: ${node.op} over axes of a grid with prefix tokens`);
   const width = type.channels / groups;
   const inside = type.axes.filter(({ axis }) => axes.includes(axis));
   const outside = type.axes.filter(({ axis }) => !axes.includes(axis));
   const rowsOutside = prefixRows(type) > 0 ? rowsOf(type) : extentOf(outside);
   const channel = add(mul(mod(r, groups), width), mod(n, width));
   const at: Coordinates = { ...unflatten(outside, floorDiv(r, groups)), ...unflatten(inside, floorDiv(n, width)) };
-  const row = axes.length === 0 ? floorDiv(r, groups) : type.axes.reduce<Scalar>((flat, { axis, size }) => add(mul(flat, size), at[axis] ?? literal(0)), literal(0));
+  const row =
+    axes.length === 0
+      ? floorDiv(r, groups)
+      : type.axes.reduce<Scalar>((flat, { axis, size }) => add(mul(flat, size), at[axis] ?? literal(0)), literal(0));
   return {
     rows: rowsOutside * groups,
     columns: extentOf(inside) * width,
@@ -211,7 +298,14 @@ const mapLaunch = (
   return finish(context, node, result, kernel, into, flopsPerElement * rowsOf(type) * type.channels);
 };
 
-const finish = (context: Context, node: Node, result: ValueId, kernel: MapKernel | RowKernel, into: Operands, flops: number): Launch => {
+const finish = (
+  context: Context,
+  node: Node,
+  result: ValueId,
+  kernel: MapKernel | RowKernel,
+  into: Operands,
+  flops: number,
+): Launch => {
   const written = kernel.stores.map((store) => store.operand);
   return {
     kernel,
@@ -225,4 +319,3 @@ const finish = (context: Context, node: Node, result: ValueId, kernel: MapKernel
     work: launchWork(context, node, result, flops),
   };
 };
-

@@ -10,7 +10,15 @@ import { rowsOf, sizeOf, type TensorType } from "../../../ir/types.ts";
 import type { GemmKernel } from "../kernels.ts";
 import { rowElement, unflatten, type Coordinates, type Place, type View } from "../view.ts";
 import type { Context, Launch } from "./context.ts";
-import { broadcastElement, buffersOf, createOperands, oneRoot, rowRanges, storesOf, type Operands } from "./operands.ts";
+import {
+  broadcastElement,
+  buffersOf,
+  createOperands,
+  oneRoot,
+  rowRanges,
+  storesOf,
+  type Operands,
+} from "./operands.ts";
 import { describe, launchWork, originOf } from "./origin.ts";
 
 /** A linear layer or convolution, with the normalisation in front of it and the pointwise op behind it. */
@@ -19,7 +27,11 @@ export const lowerProduct = (context: Context, first: NodeOf<"linear"> | NodeOf<
   const { type } = context.roles.node(result);
   const source = sourceOf(context, first);
   const weight = weightOf(context, first, source.order);
-  const ranges: Ranges = { ...rowRanges(type), tap: { min: 0, max: source.taps - 1 }, c: { min: 0, max: source.channels - 1 } };
+  const ranges: Ranges = {
+    ...rowRanges(type),
+    tap: { min: 0, max: source.taps - 1 },
+    c: { min: 0, max: source.channels - 1 },
+  };
   const a = into.access(source.place, ranges);
   const aSources = [...into.sources];
   const kernel: GemmKernel = {
@@ -96,7 +108,8 @@ const convolved = (x: View, conv: NodeOf<"conv">): ProductSource => {
   const channels = x.type.channels;
   const direct = convolvedPlace(x, conv, variable("tap"), variable("c"));
   const channelsLast = linearIn(direct.offset, "c", { c: { min: 0, max: channels - 1 } })?.coefficient === 1;
-  if (channelsLast || channels === 1) return { place: direct, taps, channels, norm: null, mean: null, order: "taps first" };
+  if (channelsLast || channels === 1)
+    return { place: direct, taps, channels, norm: null, mean: null, order: "taps first" };
   // k runs over (channel, window), the window's last axis fastest: as contiguous as a channel-first array is
   const k = variable("c");
   const outer = { axis: "$channel", size: channels };
@@ -131,10 +144,15 @@ export const insideOf = (x: TensorType, result: TensorType, axis: WindowAxis, po
 };
 
 /** [columns, k]: a convolution's weight is stored (window, channels), as its type says. */
-const weightOf = (context: Context, first: NodeOf<"linear"> | NodeOf<"conv">, order: ProductSource["order"]): WeightExpr => {
+const weightOf = (
+  context: Context,
+  first: NodeOf<"linear"> | NodeOf<"conv">,
+  order: ProductSource["order"],
+): WeightExpr => {
   const role = context.roles.of(first.inputs[1]);
   const { type } = context.roles.node(first.inputs[1]);
-  if (role.kind !== "constant") throw new Error(`internal: the weight of ${first.op} %${first.id} is not known when weights are loaded`);
+  if (role.kind !== "constant")
+    throw new Error(`internal: the weight of ${first.op} %${first.id} is not known when weights are loaded`);
   const columns = sizeOf(type, "out") ?? 1;
   const perColumn = rowsOf(type) / columns;
   const shape = [columns, perColumn * type.channels];
@@ -152,7 +170,9 @@ export const epilogueOf = (context: Context, first: ValueId, into: Operands): Ge
   const ranges = rowRanges(behind.type);
   return {
     body: substituteArguments(behind.attrs.body, (i) => argument(i === own ? 0 : i < own ? i + 1 : i)),
-    elements: others.map((id) => into.access(broadcastElement(context.view(id), behind.type, variable("r"), variable("n")), ranges)),
+    elements: others.map((id) =>
+      into.access(broadcastElement(context.view(id), behind.type, variable("r"), variable("n")), ranges),
+    ),
   };
 };
 
@@ -164,7 +184,11 @@ const inPlaceReads = (kernel: GemmKernel, into: Operands, ofA: number): Launch["
   const store = kernel.stores[0];
   if (!store) return [];
   const place = JSON.stringify([store.offset, store.valid]);
-  const read = kernel.epilogue.elements.filter((element) => element.operand >= ofA && element.operand !== store.operand);
-  const same = read.filter((element) => read.every((other) => other.operand !== element.operand || JSON.stringify([other.offset, other.valid]) === place));
+  const read = kernel.epilogue.elements.filter(
+    (element) => element.operand >= ofA && element.operand !== store.operand,
+  );
+  const same = read.filter((element) =>
+    read.every((other) => other.operand !== element.operand || JSON.stringify([other.offset, other.valid]) === place),
+  );
   return buffersOf(same.flatMap((element) => into.sources[element.operand] ?? []));
 };

@@ -81,7 +81,8 @@ export const storesOf = (context: Context, value: ValueId, into: Operands): read
   const n = variable("n");
   const stores: Access[] = [];
   const read = (context.uses.get(value) ?? []).some((use) => use !== "output");
-  if (read || context.memory.has(value)) stores.push(into.access(oneRoot(rowElement(context.view(value), r, n)), ranges));
+  if (read || context.memory.has(value))
+    stores.push(into.access(oneRoot(rowElement(context.view(value), r, n)), ranges));
   for (const { space, index, layout } of portsOf(context, value)) {
     const { exampleStride, exampleSize } = layoutOffset(layout, type);
     const operand = into.port(space, index, {
@@ -94,9 +95,16 @@ export const storesOf = (context: Context, value: ValueId, into: Operands): read
   return stores;
 };
 
-type PortUse = { readonly space: "output" | "kept"; readonly index: number; readonly layout: Parameters<typeof layoutOffset>[0] };
+type PortUse = {
+  readonly space: "output" | "kept";
+  readonly index: number;
+  readonly layout: Parameters<typeof layoutOffset>[0];
+};
 export const portsOf = (context: Context, value: ValueId): readonly PortUse[] => [
-  ...context.graph.outputs.flatMap((port, index) => (port.value === value ? [{ space: "output" as const, index, layout: port.layout }] : [])),
-  ...context.graph.kept.flatMap((port, index) => (port.value === value ? [{ space: "kept" as const, index, layout: port.layout }] : [])),
+  ...context.graph.outputs.flatMap((port, index) =>
+    port.value === value ? [{ space: "output" as const, index, layout: port.layout }] : [],
+  ),
+  ...context.graph.kept.flatMap((port, index) =>
+    port.value === value ? [{ space: "kept" as const, index, layout: port.layout }] : [],
+  ),
 ];
-

@@ -37,7 +37,8 @@ const coreFormula = (context: Context, first: Node): string => {
 const nameOf = (context: Context, id: ValueId): string => {
   const node = context.roles.node(id);
   if (node.op === "parameter" || node.op === "input") return node.attrs.name;
-  if (node.op === "normalize" && context.roles.of(id).kind === "fused") return `normalize(${nameOf(context, node.inputs[0])})`;
+  if (node.op === "normalize" && context.roles.of(id).kind === "fused")
+    return `normalize(${nameOf(context, node.inputs[0])})`;
   return context.roles.of(id).kind === "constant" ? "weights" : `${node.op} of ${node.path.split(".").at(-1) ?? ""}`;
 };
 
@@ -57,15 +58,21 @@ export const showType = (type: TensorType): string => {
 export const launchWork = (context: Context, first: Node, result: ValueId, flops: number): Launch["work"] => {
   const { type } = context.roles.node(result);
   const behind = context.roles.epilogue(first.id);
-  const inputs = [...first.inputs, ...(behind?.inputs.filter((id) => id !== first.id) ?? [])].map((id) => context.roles.node(id).type);
-  const bytes = (each: TensorType): number => rowsOf(each) * each.channels * bytesOf[storageOf(each, context.precision)];
+  const inputs = [...first.inputs, ...(behind?.inputs.filter((id) => id !== first.id) ?? [])].map(
+    (id) => context.roles.node(id).type,
+  );
+  const bytes = (each: TensorType): number =>
+    rowsOf(each) * each.channels * bytesOf[storageOf(each, context.precision)];
   const sum = (types: readonly TensorType[]): number => types.reduce((n, each) => n + bytes(each), 0);
   return {
     flops: linearIn(type.batch, flops),
-    readBytes: { fixed: sum(inputs.filter((each) => !each.batch)), perExample: sum(inputs.filter((each) => each.batch)) },
+    readBytes: {
+      fixed: sum(inputs.filter((each) => !each.batch)),
+      perExample: sum(inputs.filter((each) => each.batch)),
+    },
     writeBytes: linearIn(type.batch, bytes(type)),
   };
 };
 
-const linearIn = (batch: boolean, amount: number): Linear => (batch ? { fixed: 0, perExample: amount } : { fixed: amount, perExample: 0 });
-
+const linearIn = (batch: boolean, amount: number): Linear =>
+  batch ? { fixed: 0, perExample: amount } : { fixed: amount, perExample: 0 };

@@ -85,7 +85,10 @@ const isAssembled = (value: Node): boolean => value.op === "withPrefix" || value
 const isAddressMap = (value: Node, uses: Uses): boolean => {
   if (value.op === "resize") return value.attrs.mode === "nearest";
   if (value.op !== "meanPrefix") return true;
-  return value.attrs.over.length === 1 && (uses.get(value.id) ?? []).every((use) => use !== "output" && use.by.op === "linear" && use.input === 0);
+  return (
+    value.attrs.over.length === 1 &&
+    (uses.get(value.id) ?? []).every((use) => use !== "output" && use.by.op === "linear" && use.input === 0)
+  );
 };
 
 /** A normalisation over whole rows of channels is done by the products that read it, when nothing else does. */
@@ -95,8 +98,15 @@ const joinsProducts = (value: NodeOf<"normalize">, uses: Uses): boolean =>
   (uses.get(value.id) ?? []).every((use) => use !== "output" && use.by.op === "linear" && use.input === 0);
 
 /** The kernel whose epilogue a pointwise op joins: its only reader, at the same tokens and channels. */
-const kernelInFront = (value: NodeOf<"pointwise">, uses: Uses, open: Map<ValueId, ValueId>, node: (id: ValueId) => Node): ValueId | null => {
-  const joined = value.inputs.filter((id) => open.has(id) && uses.get(id)?.length === 1 && sameElements(node(id).type, value.type));
+const kernelInFront = (
+  value: NodeOf<"pointwise">,
+  uses: Uses,
+  open: Map<ValueId, ValueId>,
+  node: (id: ValueId) => Node,
+): ValueId | null => {
+  const joined = value.inputs.filter(
+    (id) => open.has(id) && uses.get(id)?.length === 1 && sameElements(node(id).type, value.type),
+  );
   const last = joined.toSorted((a, b) => b - a)[0];
   if (last === undefined) return null;
   const first = open.get(last) ?? null;
@@ -105,5 +115,8 @@ const kernelInFront = (value: NodeOf<"pointwise">, uses: Uses, open: Map<ValueId
 };
 
 export const sameRows = (a: TensorType, b: TensorType): boolean =>
-  prefixRows(a) === prefixRows(b) && gridRows(a) === gridRows(b) && a.axes.map((e) => e.axis).join() === b.axes.map((e) => e.axis).join();
-const sameElements = (a: TensorType, b: TensorType): boolean => a.batch === b.batch && a.channels === b.channels && sameRows(a, b);
+  prefixRows(a) === prefixRows(b) &&
+  gridRows(a) === gridRows(b) &&
+  a.axes.map((e) => e.axis).join() === b.axes.map((e) => e.axis).join();
+const sameElements = (a: TensorType, b: TensorType): boolean =>
+  a.batch === b.batch && a.channels === b.channels && sameRows(a, b);
