@@ -7,6 +7,7 @@ import {
   binary,
   div,
   floorDiv,
+  ge,
   gt,
   literal,
   load,
@@ -36,13 +37,14 @@ export const modulo = (a: number, n: number): number => a - n * Math.floor(a / n
 
 /** What a name in a lambda stands for. */
 export type Meaning =
-  | { readonly kind: "scalar"; readonly scalar: Scalar }
+  /** `within` says where it is one: an element of an array is undefined beyond its ends. */
+  | { readonly kind: "scalar"; readonly scalar: Scalar; readonly within?: Scalar }
   /** A position: its fields are the scalars of these names. */
   | { readonly kind: "position"; readonly fields: { readonly [field: string]: Scalar } }
   /** An element of a table that is not indexed to the end. */
   | { readonly kind: "row"; readonly table: Table; readonly index: readonly Scalar[] }
   /** Anything else that a capture holds. */
-  | { readonly kind: "plain"; readonly value: unknown };
+  | { readonly kind: "plain"; readonly value: unknown; readonly name: string };
 export type Table = Parameter | NumberTable;
 /** An array of numbers captured by a lambda, of one extent or nested evenly. */
 export type NumberTable = { readonly sizes: readonly number[]; readonly values: readonly number[] };
@@ -63,11 +65,7 @@ const callLimit = 64;
 /** Reads `f`, which the front end has marked, with these meanings of its parameters. */
 export function lowerLambda(f: object, meanings: readonly Meaning[]): Lowered {
   const tables: Table[] = [];
-  const body = toScalar(
-    lowerCall(f, meanings, { tables, depth: 0, at: null }),
-    placeOf(sourceOf(f)?.source.place),
-    "the result",
-  );
+  const body = toScalar(lowerCall(f, meanings, { tables, depth: 0, at: null }), placeOf(sourceOf(f)?.source.place));
   return { body, tables };
 }
 
@@ -121,11 +119,11 @@ function lower(expr: LambdaExpr, scope: Scope): Meaning {
     case "boolean":
       return scalar(literal(expr.value ? 1 : 0));
     case "parameter":
-      return scope.parameters[expr.index] ?? { kind: "plain", value: undefined };
+      return scope.parameters[expr.index] ?? plain(undefined, "a parameter that was not given");
     case "local":
       return lowerLocal(expr.index, scope);
     case "capture":
-      return captured(scope.values[expr.index], scope.texts[expr.index] ?? "", expr.place);
+      return captured(scope.values[expr.index], scope.texts[expr.index] ?? "");
     case "field":
       return fieldOf(lower(expr.of, scope), expr.name, placeOf(expr.place));
     case "element":
@@ -133,7 +131,9 @@ function lower(expr: LambdaExpr, scope: Scope): Meaning {
     case "unary":
       return scalar(lowerUnary(expr.op, lowerScalar(expr.of, scope)));
     case "binary":
-      return scalar(lowerBinary(expr.op, expr.left, expr.right, scope));
+      return expr.op === "??"
+        ? orElse(lower(expr.left, scope), expr.right, scope)
+        : scalar(lowerBinary(expr.op, expr.left, expr.right, scope));
     case "choose": {
       const test = truth(lowerScalar(expr.if, scope));
       // Only the branch that is taken is read where that is known: the other may not make sense here.
@@ -153,7 +153,7 @@ function lower(expr: LambdaExpr, scope: Scope): Meaning {
       const table = lower(expr.of, scope);
       const index = expr.arguments.map((each) => lowerScalar(each, scope));
       if (table.kind === "plain" && table.value instanceof Parameter)
-        return loadFrom(table.value, index, scope, placeOf(expr.place));
+        return scalar(loadFrom(table.value, index, scope, placeOf(expr.place)));
       return refuse(
         "unsupported-function",
         { name: "at" },
@@ -164,6 +164,12 @@ function lower(expr: LambdaExpr, scope: Scope): Meaning {
     default:
       return assertNever(expr);
   }
+}
+
+function orElse(left: Meaning, right: LambdaExpr, scope: Scope): Meaning {
+  if (left.kind === "plain" && (left.value === undefined || left.value === null)) return lower(right, scope);
+  if (left.kind !== "scalar" || left.within === undefined) return left;
+  return scalar(select(left.within, left.scalar, lowerScalar(right, scope)));
 }
 
 function lowerLocal(index: number, scope: Scope): Meaning {
@@ -182,18 +188,18 @@ function lowerNamedCall(expr: Extract<LambdaExpr, { kind: "call" }>, scope: Scop
     return refuse("unsupported-function", { name }, at, "it is not a function");
   const meanings = expr.arguments.map((each) => lower(each, scope));
   if (callee.value === modulo) {
-    const [a, n] = meanings.map((each) => toScalar(each, at, "an argument of mod"));
+    const [a, n] = meanings.map((each) => toScalar(each, at));
     return scalar(mod(a ?? literal(0), n ?? literal(1)));
   }
   return lowerCall(callee.value, meanings, { tables: scope.call.tables, depth: scope.call.depth + 1, at });
 }
 
-function captured(value: unknown, text: string, place: SourcePlace): Meaning {
+const plain = (value: unknown, name: string): Meaning => ({ kind: "plain", value, name });
+
+function captured(value: unknown, name: string): Meaning {
   if (typeof value === "number") return scalar(literal(value));
   if (typeof value === "boolean") return scalar(literal(value ? 1 : 0));
-  if (value === undefined || value === null)
-    return refuse("lambda-capture", { name: text, found: String(value) }, placeOf(place));
-  return { kind: "plain", value };
+  return plain(value, name);
 }
 
 function fieldOf(of: Meaning, name: string, at: CodePlace): Meaning {
@@ -208,30 +214,17 @@ function fieldOf(of: Meaning, name: string, at: CodePlace): Meaning {
       didYouMean(name, axes),
     );
   }
-  if (of.kind === "plain" && typeof of.value === "object" && of.value !== null && Object.hasOwn(of.value, name))
-    return captured(Reflect.get(of.value, name), name, {
-      file: at.file,
-      line: at.line,
-      column: at.column,
-      length: at.length ?? 1,
-    });
+  if (of.kind === "plain" && typeof of.value === "object" && of.value !== null)
+    return captured(Reflect.get(of.value, name), `${of.name}.${name}`);
   return refuse("unsupported-syntax", { what: `".${name}"` }, at, "positions have a field for each axis: q.h, k.t");
 }
 
 function elementOf(of: Meaning, index: Meaning, scope: Scope, at: CodePlace): Meaning {
   if (index.kind === "plain" && typeof index.value === "string") return fieldOf(of, index.value, at);
-  const where = toScalar(index, at, "the index");
+  const where = toScalar(index, at);
   if (of.kind === "row") return indexTable(of.table, [...of.index, where], scope, at);
   if (of.kind === "plain" && Array.isArray(of.value)) {
-    if (where.kind === "number") {
-      const element: unknown = of.value[where.value];
-      return captured(element, `element ${where.value}`, {
-        file: at.file,
-        line: at.line,
-        column: at.column,
-        length: at.length ?? 1,
-      });
-    }
+    if (where.kind === "number") return captured(of.value[where.value], `${of.name}[${where.value}]`);
     return indexTable(tableOf(of.value, at), [where], scope, at);
   }
   return refuse(
@@ -242,11 +235,15 @@ function elementOf(of: Meaning, index: Meaning, scope: Scope, at: CodePlace): Me
   );
 }
 
+/** An element of an array of numbers; the last index may lie beyond its ends, where JavaScript gives undefined. */
 function indexTable(table: Table, index: readonly Scalar[], scope: Scope, at: CodePlace): Meaning {
-  return index.length < table.sizes.length ? { kind: "row", table, index } : loadFrom(table, index, scope, at);
+  if (index.length < table.sizes.length) return { kind: "row", table, index };
+  const last = index.at(-1) ?? literal(0);
+  const within = and(ge(last, 0), lt(last, table.sizes.at(-1) ?? 1));
+  return { kind: "scalar", scalar: loadFrom(table, index, scope, at), within };
 }
 
-function loadFrom(table: Table, index: readonly Scalar[], { call: { tables } }: Scope, at: CodePlace): Meaning {
+function loadFrom(table: Table, index: readonly Scalar[], { call: { tables } }: Scope, at: CodePlace): Scalar {
   const { sizes } = table;
   if (index.length !== sizes.length)
     return refuse(
@@ -260,7 +257,7 @@ function loadFrom(table: Table, index: readonly Scalar[], { call: { tables } }: 
       refuse("bad-argument", { op: "at", problem: `index ${axis} is ${each.value}, and the extent is ${size}` }, at);
   });
   if (!tables.includes(table)) tables.push(table);
-  return scalar(load(tables.indexOf(table), index));
+  return load(tables.indexOf(table), index);
 }
 
 // One table per array, so that two reads of it are reads of one table.
@@ -280,27 +277,20 @@ function tableOf(array: readonly unknown[], at: CodePlace): NumberTable {
 }
 
 const lowerScalar = (expr: LambdaExpr, scope: Scope): Scalar =>
-  toScalar(
-    lower(expr, scope),
-    "place" in expr ? placeOf(expr.place) : scope.call.at,
-    expr.kind === "capture" ? (scope.texts[expr.index] ?? "") : "this value",
-  );
+  toScalar(lower(expr, scope), "place" in expr ? placeOf(expr.place) : scope.call.at);
 
-function toScalar(meaning: Meaning, at: CodePlace | null, name: string): Scalar {
+function toScalar(meaning: Meaning, at: CodePlace | null): Scalar {
   switch (meaning.kind) {
     case "scalar":
       return meaning.scalar;
     case "position":
-      return refuse("lambda-capture", { name, found: "a position" }, at, "name one of its coordinates: q.h");
+      return refuse("lambda-capture", { name: "this", found: "a position" }, at, "name one of its coordinates: q.h");
     case "row":
-      return refuse("lambda-capture", { name, found: "a row of an array" }, at, "index it to the end");
-    case "plain":
-      return refuse(
-        "lambda-capture",
-        { name, found: kindOf(meaning.value) },
-        at,
-        meaning.value instanceof Parameter ? "read one number of it: table.at(...)" : "",
-      );
+      return refuse("lambda-capture", { name: "this", found: "a row of an array" }, at, "index it to the end");
+    case "plain": {
+      const hint = meaning.value instanceof Parameter ? `read one number of it: ${meaning.name}.at(...)` : "";
+      return refuse("lambda-capture", { name: meaning.name, found: kindOf(meaning.value) }, at, hint);
+    }
     default:
       return assertNever(meaning);
   }
@@ -336,7 +326,12 @@ const plainOperators = {
   "!==": "ne",
 } as const;
 
-function lowerBinary(op: LambdaOperator, leftExpr: LambdaExpr, rightExpr: LambdaExpr, scope: Scope): Scalar {
+function lowerBinary(
+  op: Exclude<LambdaOperator, "??">,
+  leftExpr: LambdaExpr,
+  rightExpr: LambdaExpr,
+  scope: Scope,
+): Scalar {
   const left = lowerScalar(leftExpr, scope);
   const right = (): Scalar => lowerScalar(rightExpr, scope);
   switch (op) {

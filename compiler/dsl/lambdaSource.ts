@@ -71,6 +71,7 @@ export const lambdaOperators = [
   "!==",
   "&&",
   "||",
+  "??",
   "<<",
   ">>",
 ] as const;

@@ -154,8 +154,8 @@ function traceRoot(name: string, roots: readonly string[], make: () => Root): Gr
         const { grid, layout } = outputOf(port, value);
         builder.output(port, grid.value, layout);
       }
-      for (const key of unreadNames(module, trace)) builder.unused(key);
-      return builder.build();
+      const graph = builder.build();
+      return { ...graph, unused: unreadNames(module, graph) };
     });
   } catch (error) {
     if (error instanceof CompileError || !(error instanceof Error)) throw error;
@@ -175,11 +175,10 @@ function publishedName(name: string, roots: readonly string[]): string {
   return root === undefined ? name : name.slice(root.length + 1);
 }
 
-/** Keys of the checkpoint that are known and not read: marked so, further names of a parameter, parameters that no op reads. */
-function unreadNames(module: object, trace: Trace): readonly string[] {
+/** Keys of the checkpoint that are known and not read: marked so, further names of a parameter, parameters that no value needs. */
+function unreadNames(module: object, graph: Graph): readonly string[] {
   const { names, unused } = fieldsOf(module);
-  const unread = [...names]
-    .filter(([field]) => field instanceof Parameter && !trace.shared.has(field))
-    .map(([, name]) => name);
-  return [...unused, ...unread];
+  const read = new Set(graph.nodes.flatMap((node) => (node.op === "parameter" ? [node.attrs.name] : [])));
+  const parameters = [...names].flatMap(([field, name]) => (field instanceof Parameter ? [name] : []));
+  return [...unused, ...parameters.filter((name) => !read.has(name))];
 }

@@ -245,7 +245,6 @@ class LambdaReader {
         right: this.#expression(e.right),
       };
     if (sign === "==" || sign === "!=") return this.#refuse(e.operatorToken, `"${sign}"`, `write "${sign}="`);
-    if (sign === "??") return this.#refuse(e.operatorToken, `"??"`, "a kernel has no undefined");
     if (sign === "&" || sign === "|" || sign === "^" || sign === ">>>")
       return this.#refuse(e.operatorToken, `"${sign}"`, "Math.floor(x / n) and mod(x, n) take numbers apart");
     if (sign.endsWith("=")) return this.#refuse(e, "an assignment", "name each step with const");
