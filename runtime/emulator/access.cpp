@@ -29,9 +29,9 @@ static const Allocation* cached_allocation(uint64_t address, uint64_t bytes) {
 }
 
 /** Null if the kernel may use the address although it is no device memory; fails if it may not use it at all. */
-static const Allocation* checked_allocation(uint64_t address, uint32_t bytes, uint32_t access, Site site) {
+static const Allocation* checked_allocation(uint64_t address, uint32_t bytes, uint32_t align, uint32_t access, Site site) {
   const char* verb = access & access_write ? "write" : "read";
-  if (address % bytes) fail(failure_misaligned, format("%s of %u bytes at misaligned address 0x%llx", verb, bytes, (unsigned long long)address), site);
+  if (address % align) fail(failure_misaligned, format("%s of %u bytes at misaligned address 0x%llx", verb, bytes, (unsigned long long)address), site);
   if (const Allocation* a = cached_allocation(address, bytes)) return a;
   if (in_arena(address)) fail(failure_illegal_address, format("%s of %u bytes: ", verb, bytes) + describe_address(address), site);
   const Fiber* f = this_fiber();
@@ -42,12 +42,10 @@ static const Allocation* checked_allocation(uint64_t address, uint32_t bytes, ui
 static void check_initialised(const Allocation& a, uint64_t address, uint32_t bytes, uint32_t access, Site site) {
   if (!a.written) return;
   uint8_t* written = a.written.get() + (address - a.begin);
-  if (access & access_write) {
-    memset(written, 1, bytes);
-    if (!(access & access_atomic)) return;
-  }
-  for (uint32_t i = 0; i < bytes; i++)
-    if (!written[i]) fail(failure_launch, format("read of device memory that was never written, %llu bytes into the allocation of %llu bytes at 0x%llx", (unsigned long long)(address + i - a.begin), (unsigned long long)a.bytes, (unsigned long long)a.begin), site);
+  if (!(access & access_write) || access & access_atomic)
+    for (uint32_t i = 0; i < bytes; i++)
+      if (!written[i]) fail(failure_launch, format("read of device memory that was never written, %llu bytes into the allocation of %llu bytes at 0x%llx", (unsigned long long)(address + i - a.begin), (unsigned long long)a.bytes, (unsigned long long)a.begin), site);
+  if (access & access_write) memset(written, 1, bytes);
 }
 void check_global(uint64_t address, uint32_t bytes, uint32_t access, Site site) {
   const Allocation* a = cached_allocation(address, bytes);
@@ -123,22 +121,23 @@ void flush_log(Warp& w) {
   w.log->used = false;
 }
 
-void note(const void* pointer, uint32_t bytes, uint32_t access, Site site) {
+void note(const void* pointer, uint32_t bytes, uint32_t access_and_align, Site site) {
   Fiber* f = this_fiber();
   if (!f || !watching) return;
   Block& b = block_of(f);
-  const auto address = (uint64_t)pointer, shared = (uint64_t)b.memory;
+  const auto address = (uint64_t)pointer;
   f->site = site;
+  const uint32_t access = access_and_align & access_bits, align = access_and_align > access_bits ? access_and_align / access_align : bytes;
   AccessKind kind{bytes, access, false};
-  if (address >= shared && address < shared + (256 << 10)) {
+  if (in_shared(b, address)) {
     const int64_t offset = (int64_t)(address - (uint64_t)b.shared);
     if (offset < 0 || offset + bytes > b.shared_bytes) fail(failure_illegal_address, format("access of %u bytes at shared 0x%llx, outside the block's %u bytes", bytes, (long long)offset, b.shared_bytes), site);
-    if (offset % bytes) fail(failure_misaligned, format("access of %u bytes at misaligned shared 0x%llx", bytes, (long long)offset), site);
+    if (offset % align) fail(failure_misaligned, format("access of %u bytes at misaligned shared 0x%llx", bytes, (long long)offset), site);
     if (config.races) race_access(f, (uint32_t)offset, bytes, access, site, access & access_async);
     kind.shared = true;
     if (config.counters) log_access(f, (uint64_t)offset, kind, false, site);
   } else {
-    const Allocation* a = checked_allocation(address, bytes, access, site);
+    const Allocation* a = checked_allocation(address, bytes, align, access, site);
     if (!a) return;
     if (config.uninitialised) check_initialised(*a, address, bytes, access, site);
     if (config.counters) log_access(f, address, kind, false, site);
@@ -148,8 +147,7 @@ void note(const void* pointer, uint32_t bytes, uint32_t access, Site site) {
 void note_instrumented(const void* address, uint32_t bytes, uint32_t access, const void* code) {
   const auto a = (uint64_t)address;
   const Block& b = block_of(this_fiber());
-  const bool shared = a >= (uint64_t)b.memory && a < (uint64_t)b.memory + (256 << 10);
-  if (!shared && !in_arena(a)) return;  // locals and constants of the image
+  if (!in_shared(b, a) && !in_arena(a)) return;  // locals and constants of the image
   for (uint64_t at = a, end = a + bytes; at < end;) {  // in aligned pieces, as the hardware would have to do it
     uint32_t piece = 16;
     while (at % piece || at + piece > end) piece /= 2;

@@ -9,6 +9,9 @@ uint8_t* allocate_shared();
 /** Where a block's `bytes` of shared memory start, so that they end at the guard page (give or take 127 bytes). */
 uint8_t* place_shared(uint8_t* memory, uint32_t bytes);
 
+/** Whether an address is of a block's shared memory or of what lies in reach behind it. */
+bool in_shared(const Block& b, uint64_t address);
+
 /** Accounts for all accesses that the warp's log still holds: its lanes are at one place now. */
 void flush_log(Warp& w);
 static inline void flush_log_if_any(Warp& w) {

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <thread>
 
+#include "access.h"
 #include "memory.h"
 #include "scheduler.h"
 
@@ -31,6 +32,7 @@ static int watchdog_signal() { return SIGRTMIN + 7; }
   if (fault_signal == watchdog_signal()) text = "endless loop: no synchronisation for the watchdog's time", error = failure_timeout;
   else if (fault_signal == SIGFPE) text = "integer division by zero", error = failure_launch;
   else if (stack && fault_address < stack && fault_address + 8192 > stack) text = "stack overflow", error = failure_launch;
+  else if (const Block& b = block_of(f); in_shared(b, fault_address)) text = format("access at shared 0x%llx, outside the block's %u bytes", (unsigned long long)(fault_address - (uint64_t)b.shared), b.shared_bytes);
   else text = describe_address(fault_address);
   std::string where = place_of_code((const void*)(fault_pc + 1));
   if (where.empty() || where.compare(0, 4, "code") == 0) {

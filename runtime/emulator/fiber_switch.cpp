@@ -1,7 +1,7 @@
 // The context switch: callee-saved registers only, no system call. Ends with `ret`, which keeps the return predictor right.
 #include "scheduler.h"
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(FOVEA_EMU_UCONTEXT)
 asm(R"(
 .text
 .globl fovea_fiber_switch
@@ -37,7 +37,7 @@ void* first_frame(uint8_t* top, void (*entry)()) {
 }
 }  // namespace emu
 
-#elif defined(__aarch64__)
+#elif defined(__aarch64__) && !defined(FOVEA_EMU_UCONTEXT)
 asm(R"(
 .text
 .globl fovea_fiber_switch

@@ -10,6 +10,7 @@ static const bool have_avx2 = __builtin_cpu_supports("avx2");
 #define FOVEA_AVX2
 static const bool have_avx2 = false;
 #endif
+#pragma GCC diagnostic ignored "-Wpsabi"  // vectors are passed only between functions that are inlined
 #define FOVEA_INLINE inline __attribute__((always_inline))
 
 namespace emu {

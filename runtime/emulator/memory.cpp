@@ -193,13 +193,14 @@ void forget_kernel_images(const void* library) {
   kernel_images.erase(std::remove_if(kernel_images.begin(), kernel_images.end(), [&](const KernelImage& i) { return i.library == library; }), kernel_images.end());
 }
 
+// Shared addresses have 32 bits, so everything that one can reach behind the block's memory is reserved and faults.
+constexpr uint64_t shared_most = 256 << 10, shared_reach = 4ull << 30;
 uint8_t* allocate_shared() {
-  constexpr uint64_t bytes = 256 << 10;
-  auto* p = (uint8_t*)mmap(nullptr, bytes + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED) throw std::bad_alloc();
-  mprotect(p + bytes, page, PROT_NONE);
+  auto* p = (uint8_t*)mmap(nullptr, shared_most + shared_reach, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED || mprotect(p, shared_most, PROT_READ | PROT_WRITE)) throw std::bad_alloc();
   return p;
 }
-uint8_t* place_shared(uint8_t* memory, uint32_t bytes) { return memory + ((256u << 10) - bytes) / 128 * 128; }
+uint8_t* place_shared(uint8_t* memory, uint32_t bytes) { return memory + (shared_most - bytes) / 128 * 128; }
+bool in_shared(const Block& b, uint64_t address) { return address >= (uint64_t)b.memory && address - (uint64_t)b.memory < shared_most + shared_reach; }
 
 }  // namespace emu

@@ -12,11 +12,13 @@ struct WordShadow {
     uint32_t thread, clock;
   };
   std::vector<Reader> readers;
+  uint32_t block = 0;  // the number of the block that it was used in last: blocks start with all words untouched
   Site write_site{}, read_site{};
 };
 /** Words of two bytes, the smallest element that kernels share. */
 constexpr uint32_t word_bytes = 2;
 struct RaceShadow {
+  uint32_t block = 0;
   std::vector<WordShadow> words;
   std::vector<std::vector<uint32_t>> mbarriers;
 };
@@ -27,7 +29,8 @@ static void join(std::vector<uint32_t>& a, const std::vector<uint32_t>& b) {
 
 void race_start(Block& b) {
   if (!b.races) b.races = new RaceShadow;
-  b.races->words.assign(b.shared_bytes / word_bytes + 1, WordShadow{});
+  b.races->block++;
+  if (b.races->words.size() < b.shared_bytes / word_bytes + 1) b.races->words.resize(b.shared_bytes / word_bytes + 1);
   b.races->mbarriers.assign(b.shared_bytes / 8 + 1, {});
   for (uint32_t t = 0; t < b.threads; t++) {
     b.fibers[t].clock.assign(b.threads, 0);
@@ -90,6 +93,7 @@ void race_access(Fiber* f, uint32_t offset, uint32_t bytes, uint32_t access, Sit
   const bool write = access & access_write, atomic = access & access_atomic;
   for (uint32_t i = offset / word_bytes; i <= (offset + bytes - 1) / word_bytes && i < b.races->words.size(); i++) {
     WordShadow& s = b.races->words[i];
+    if (s.block != b.races->block) s.block = b.races->block, s.writer = 0, s.readers.clear();
     const uint32_t writer = s.writer - 1;
     if (s.writer && writer != own && !(s.write_atomic && atomic) && s.write_clock > f->clock[writer])
       report(f, write ? "write after write" : "read after write", i * word_bytes, writer, s.write_site, site);

@@ -7,7 +7,7 @@ import { compileImages } from "../../compiler/toolchain/compileImages.ts";
 /** Primitives are tested on the emulated device, or with FOVEA_TEST_DEVICE=cuda on the machine's GPU. */
 export const onGpu: boolean = process.env["FOVEA_TEST_DEVICE"] === "cuda";
 
-export type Traffic = {
+type Traffic = {
   readonly requests: number;
   readonly sectors: number;
   readonly bytes: number;
@@ -34,7 +34,10 @@ export type Counters = {
 /** An address of device memory. */
 export type DevicePointer = bigint;
 /** A kernel's argument: an address, or a number of C type int, or bytes with their alignment. */
-export type Argument = DevicePointer | { readonly int: number } | { readonly bytes: Uint8Array; readonly align: number };
+export type Argument =
+  | DevicePointer
+  | { readonly int: number }
+  | { readonly bytes: Uint8Array; readonly align: number };
 export const int = (value: number): Argument => ({ int: value });
 export type Launch = {
   readonly grid?: number;
@@ -119,9 +122,7 @@ export class TestDevice {
   launch(entry: bigint, { grid = 1, block, shared = 0, cluster = 1, args }: Launch, stream: bigint = 0n): void {
     const limit = 8; // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
     if (shared > 49152) this.#check("int cuFuncSetAttribute(void*, int, int)", entry, limit, shared);
-    const packed = pack(args);
-    const size = new BigUint64Array([BigInt(packed.byteLength)]);
-    const extra = new BigUint64Array([1n, addressOf(packed.buffer), 2n, addressOf(size.buffer), 0n]);
+    const { extra } = this.hostArguments(args);
     const attribute = new Uint32Array(18); // CUlaunchAttribute
     const clusterDimension = 4;
     attribute.set([clusterDimension, 0, cluster, 1, 1]);
@@ -132,12 +133,27 @@ export class TestDevice {
     config.setUint32(48, cluster > 1 ? 1 : 0, true);
     this.#check("int cuLaunchKernelEx(const void*, void*, void*, void*)", config.buffer, entry, null, extra);
   }
+  /** Packed arguments as cuLaunchKernel's `extra` names them. They live as long as this device. */
+  hostArguments(args: readonly Argument[]): { readonly extra: bigint } {
+    const packed = pack(args);
+    const size = new BigUint64Array([BigInt(packed.byteLength)]);
+    const extra = new BigUint64Array([1n, addressOf(packed.buffer), 2n, addressOf(size.buffer), 0n]);
+    this.#kept.push(packed, size, extra);
+    return { extra: addressOf(extra.buffer) };
+  }
+  readonly #kept: ArrayBufferView[] = [];
   synchronize(): number {
     return Number(this.call("int cuCtxSynchronize()"));
   }
 
   /** A CUtensorMap over a dense tensor, innermost extent first. Types: 6 for 16-bit integers, 7 for float32. */
-  tensorMap(base: DevicePointer, extents: readonly number[], box: readonly number[], swizzle: number, type = 1): Argument {
+  tensorMap(
+    base: DevicePointer,
+    extents: readonly number[],
+    box: readonly number[],
+    swizzle: number,
+    type = 1,
+  ): Argument {
     const buffer = new ArrayBuffer(192);
     const skip = Number((64n - (addressOf(buffer) & 63n)) & 63n);
     const size = type === 7 ? 4 : 2;
@@ -192,4 +208,3 @@ function pack(args: readonly Argument[]): Uint8Array<ArrayBuffer> {
   }
   return new Uint8Array(buffer.slice(0, end));
 }
-

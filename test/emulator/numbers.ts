@@ -5,13 +5,13 @@ export const bitsOf = (x: number): number => {
   f32[0] = x;
   return u32[0] ?? 0;
 };
-export const floatOf = (bits: number): number => {
+const floatOf = (bits: number): number => {
   u32[0] = bits;
   return f32[0] ?? 0;
 };
 
 /** What a format of 5 or 8 exponent bits and `fraction` fraction bits makes of a float32, to nearest even. */
-export const toFormat = (x: number, fraction: number, exponent: 5 | 8): number => {
+const toFormat = (x: number, fraction: number, exponent: 5 | 8): number => {
   const sign = bitsOf(x) >>> 31 ? 1 << 15 : 0;
   if (Number.isNaN(x)) return 0x7fff;
   const bias = 2 ** (exponent - 1) - 1;

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { int, openTestDevice, type TestDevice } from "./driver.ts";
+import { int, onGpu, openTestDevice, type TestDevice } from "./driver.ts";
 import { bitsOf, fromBf16, fromF16, randomNumbers, toBf16, toF16 } from "./numbers.ts";
 
 // Every primitive against its definition. The same kernels and expectations hold on a GPU.
@@ -16,12 +16,31 @@ describe("number formats", () => {
   beforeAll(() => device.load("conversions.cu", ["narrow", "widen", "approximate"]), building);
 
   it("rounds float32 to bf16, f16 and tf32", () => {
-    const special = [0, -0, 1, -1, Infinity, -Infinity, 65504, 65519.99, 65520, 1e-8, 2 ** -24, 2 ** -25, 1.5 * 2 ** -25];
+    const special = [
+      0,
+      -0,
+      1,
+      -1,
+      Infinity,
+      -Infinity,
+      65504,
+      65519.99,
+      65520,
+      1e-8,
+      2 ** -24,
+      2 ** -25,
+      1.5 * 2 ** -25,
+    ];
     const subnormal = [2 ** -14 - 2 ** -25, 2 ** -14, 3e38, 3.4e38, 1e-40, 2 ** -130, NaN];
     const random = times(20_000, (i) => (randomNumbers(i, 1)[0] ?? 0) * 2 ** ((i % 60) - 40));
     const x = Float32Array.from([...special, ...subnormal, ...random]);
     const n = x.length;
-    const [bf, half, tf, pairs] = [device.allocate(2 * n), device.allocate(2 * n), device.allocate(4 * n), device.allocate(8 * n)];
+    const [bf, half, tf, pairs] = [
+      device.allocate(2 * n),
+      device.allocate(2 * n),
+      device.allocate(4 * n),
+      device.allocate(8 * n),
+    ];
     const args = [device.upload(x), bf, half, tf, pairs, int(n)] as const;
     expect(device.run("narrow", { grid: Math.ceil(n / 256), block: 256, args })).toBe(0);
     expect(device.download(new Uint16Array(n), bf)).toEqual(Uint16Array.from(x, toBf16));
@@ -63,12 +82,14 @@ describe("number formats", () => {
 
 describe("warps and barriers", () => {
   beforeAll(() => device.load("warps.cu", ["shuffles", "barriers"]), building);
-  const rows = (got: Int32Array): number[][] => times(got.length / 128, (k) => [...got.subarray(128 * k, 128 * k + 128)]);
+  const rows = (got: Int32Array): number[][] =>
+    times(got.length / 128, (k) => [...got.subarray(128 * k, 128 * k + 128)]);
 
   it("shuffles, votes and reduces", () => {
     const out = device.allocate(13 * 512);
     expect(device.run("shuffles", { block: 128, args: [out] })).toBe(0);
-    const ballot = (t: number): number => times(32, (i) => (((t & ~31) + i) % 3 === 0 ? 1 << i : 0)).reduce((a, b) => a | b);
+    const ballot = (t: number): number =>
+      times(32, (i) => (((t & ~31) + i) % 3 === 0 ? 1 << i : 0)).reduce((a, b) => a | b);
     const expected: ((t: number) => number)[] = [
       (t) => ((t & ~31) + 5) * 3,
       (t) => ((t & 31) < 3 ? t : t - 3),
@@ -123,7 +144,10 @@ describe("copies", () => {
 });
 
 describe("matrix units", () => {
-  beforeAll(() => device.load("matrix.cu", ["ldmatrix_layout", "multiply_bf16", "multiply_f16", "multiply_tf32"]), building);
+  beforeAll(
+    () => device.load("matrix.cu", ["ldmatrix_layout", "multiply_bf16", "multiply_f16", "multiply_tf32"]),
+    building,
+  );
 
   it("ldmatrix gives each lane its pair of a row, or of a column", () => {
     const out = device.allocate(12 * 128);
@@ -135,7 +159,10 @@ describe("matrix units", () => {
       };
       return at(0) | (at(1) << 16);
     };
-    const registers: [number, boolean][] = [...times(4, (i): [number, boolean] => [i, false]), ...times(4, (i): [number, boolean] => [i, true])];
+    const registers: [number, boolean][] = [
+      ...times(4, (i): [number, boolean] => [i, false]),
+      ...times(4, (i): [number, boolean] => [i, true]),
+    ];
     registers.push([0, false], [1, false], [0, true], [1, true]);
     const expected = registers.flatMap(([m, transposed]) => times(32, (lane) => pair(m, lane, transposed)));
     expect([...device.download(new Uint32Array(12 * 32), out)]).toEqual(expected);
@@ -150,7 +177,9 @@ describe("matrix units", () => {
     const out = device.allocate(8192);
     expect(device.run(kernel, { block: 32, shared: 2048, args: [device.upload(a), device.upload(b), out] })).toBe(0);
     const c = device.download(new Float32Array(2048), out);
-    const exact = times(1024, (i) => times(16, (k) => widen(a[(i >> 5) * 16 + k] ?? 0) * widen(b[(i & 31) * 16 + k] ?? 0)).reduce((x, y) => x + y, 1));
+    const exact = times(1024, (i) =>
+      times(16, (k) => widen(a[(i >> 5) * 16 + k] ?? 0) * widen(b[(i & 31) * 16 + k] ?? 0)).reduce((x, y) => x + y, 1),
+    );
     for (const part of [c.subarray(0, 1024), c.subarray(1024)]) expect(worstError(part, exact)).toBeLessThan(2e-6);
   });
 
@@ -158,13 +187,18 @@ describe("matrix units", () => {
     const [a, b] = [randomNumbers(1, 128), randomNumbers(2, 64)];
     const out = device.allocate(512);
     expect(device.run("multiply_tf32", { block: 32, args: [device.upload(a), device.upload(b), out] })).toBe(0);
-    const exact = times(128, (i) => times(8, (k) => (a[(i >> 3) * 8 + k] ?? 0) * (b[(i & 7) * 8 + k] ?? 0)).reduce((x, y) => x + y));
+    const exact = times(128, (i) =>
+      times(8, (k) => (a[(i >> 3) * 8 + k] ?? 0) * (b[(i & 7) * 8 + k] ?? 0)).reduce((x, y) => x + y),
+    );
     expect(worstError(device.download(new Float32Array(128), out), exact)).toBeLessThan(4e-3);
   });
 });
 
 describe("TMA and bulk copies", () => {
-  beforeAll(() => device.load("tma.cu", ["tma_box", "tma_put", "bulk_ring", "stmatrix_layout", "cluster_exchange"]), building);
+  beforeAll(
+    () => device.load("tma.cu", ["tma_box", "tma_put", "bulk_ring", "stmatrix_layout", "cluster_exchange"]),
+    building,
+  );
   const swizzled = (at: number, mode: number): number => at ^ ((at >> 3) & ([0, 0x10, 0x30, 0x70][mode] ?? 0));
 
   it.each([
@@ -222,6 +256,20 @@ describe("TMA and bulk copies", () => {
     expect([...device.download(new Uint32Array(32), to)]).toEqual(sums);
   });
 
+  it.skipIf(onGpu)("moves them whatever the schedule, without a race", () => {
+    const from = Uint32Array.from({ length: 7 * 32 }, (_, i) => i * i);
+    const sums = times(32, (i) => times(7, (t) => (32 * t + i) ** 2).reduce((a, b) => a + b));
+    device.set("races", 1);
+    for (let seed = 1; seed <= 20; seed++) {
+      device.set("seed", seed);
+      const to = device.allocate(128);
+      expect(device.run("bulk_ring", { block: 64, shared: 544, args: [device.upload(from), to, int(7)] })).toBe(0);
+      expect([...device.download(new Uint32Array(32), to)]).toEqual(sums);
+    }
+    device.set("races", 0);
+    device.set("seed", 0);
+  });
+
   it("stmatrix undoes ldmatrix", () => {
     const out = device.allocate(1024);
     expect(device.run("stmatrix_layout", { block: 32, shared: 1024, args: [out] })).toBe(0);
@@ -239,12 +287,21 @@ describe("TMA and bulk copies", () => {
     const out = device.allocate(1024);
     const map = device.tensorMap(device.upload(from), [32, 1], [32, 1], 0, 7);
     expect(device.run("cluster_exchange", { grid: 8, block: 32, shared: 8256, cluster: 2, args: [map, out] })).toBe(0);
-    expect([...device.download(new Uint32Array(256), out)]).toEqual(times(256, (i) => 3 * (i & 31) + 1000 * ((i >> 5) & 1)));
+    expect([...device.download(new Uint32Array(256), out)]).toEqual(
+      times(256, (i) => 3 * (i & 31) + 1000 * ((i >> 5) & 1)),
+    );
   });
 });
 
 describe("wgmma", () => {
-  const kernels = ["bf16_128", "bf16_128_tb", "bf16_128_ta_tb", "bf16_128_registers", "f16_128", "f16_128_registers_tb"];
+  const kernels = [
+    "bf16_128",
+    "bf16_128_tb",
+    "bf16_128_ta_tb",
+    "bf16_128_registers",
+    "f16_128",
+    "f16_128_registers_tb",
+  ];
   kernels.push("bf16_64", "bf16_64_tb", "bf16_32", "f16_32_ta_tb");
   beforeAll(() => device.load("wgmma.cu", kernels), building);
 
@@ -254,12 +311,21 @@ describe("wgmma", () => {
     const b = Uint16Array.from(randomNumbers(2, 4096), narrow);
     const out = device.allocate(16384);
     expect(device.run(kernel, { block: 128, shared: 16384, args: [device.upload(a), device.upload(b), out] })).toBe(0);
-    const transposed = (name: string, row: number, k: number): number => (kernel.includes(name) ? 64 * k + row : 64 * row + k);
-    const exact = times(4096, (i) => times(64, (k) => widen(a[transposed("_ta", i >> 6, k)] ?? 0) * widen(b[transposed("_tb", i & 63, k)] ?? 0)).reduce((x, y) => x + y));
+    const transposed = (name: string, row: number, k: number): number =>
+      kernel.includes(name) ? 64 * k + row : 64 * row + k;
+    const exact = times(4096, (i) =>
+      times(
+        64,
+        (k) => widen(a[transposed("_ta", i >> 6, k)] ?? 0) * widen(b[transposed("_tb", i & 63, k)] ?? 0),
+      ).reduce((x, y) => x + y),
+    );
     expect(worstError(device.download(new Float32Array(4096), out), exact)).toBeLessThan(1e-5);
   });
 });
 
 function worstError(got: Float32Array, exact: readonly number[]): number {
-  return exact.reduce((worst, x, i) => Math.max(worst, Math.abs(x - (got[i] ?? NaN)) || (Number.isNaN(got[i]) ? Infinity : 0)), 0);
+  return exact.reduce(
+    (worst, x, i) => Math.max(worst, Math.abs(x - (got[i] ?? NaN)) || (Number.isNaN(got[i]) ? Infinity : 0)),
+    0,
+  );
 }

@@ -100,7 +100,8 @@ void wgmma_wait(uint32_t groups_in_flight, Site site);
 void set_registers(uint32_t count, bool increase, Site site);
 
 // --- explicit accesses, in the counting and checking modes
-enum Access : uint32_t { access_read = 0, access_write = 1, access_atomic = 2, access_async = 4 };
+enum Access : uint32_t { access_read = 0, access_write = 1, access_atomic = 2, access_async = 4, access_bits = 7, access_align = 8 };
+/** `access` may have added access_align times the alignment; without it, an access is aligned to its size. */
 void note(const void* address, uint32_t bytes, uint32_t access, Site site);
 
 /** One per kernel, exported by the image as emu_kernel_<name>. */

@@ -11,11 +11,11 @@ DEV uint32_t smem_u32(const void* p) { return (uint32_t)((const uint8_t*)p - emu
   } while (0)
 #endif
 template <class T> DEV T ld(const T* p, emu::Site site = emu::here()) {
-  FOVEA_NOTE(p, sizeof(T), emu::access_read);
+  FOVEA_NOTE(p, sizeof(T), emu::access_read + emu::access_align * alignof(T));
   return *p;
 }
 template <class T> DEV void st(T* p, T v, emu::Site site = emu::here()) {
-  FOVEA_NOTE(p, sizeof(T), emu::access_write);
+  FOVEA_NOTE(p, sizeof(T), emu::access_write + emu::access_align * alignof(T));
   *p = v;
 }
 template <class T> DEV T ld_nc(const T* p, emu::Site site = emu::here()) { return ld(p, site); }
@@ -25,12 +25,12 @@ template <class T> DEV void st_stream(T* p, T v, emu::Site site = emu::here()) {
 template <class T> DEV T __ldg(const T* p, emu::Site site = emu::here()) { return ld(p, site); }
 template <class T> DEV T lds(uint32_t a, emu::Site site = emu::here()) {
   const uint8_t* p = emu::block().shared + a;
-  FOVEA_NOTE(p, sizeof(T), emu::access_read);
+  FOVEA_NOTE(p, sizeof(T), emu::access_read + emu::access_align * alignof(T));
   return *(const T*)p;
 }
 template <class T> DEV void sts(uint32_t a, T v, emu::Site site = emu::here()) {
   uint8_t* p = emu::block().shared + a;
-  FOVEA_NOTE(p, sizeof(T), emu::access_write);
+  FOVEA_NOTE(p, sizeof(T), emu::access_write + emu::access_align * alignof(T));
   *(T*)p = v;
 }
 
