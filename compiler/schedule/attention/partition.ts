@@ -1,5 +1,6 @@
 import { assertNever } from "../../diagnostics.ts";
-import type { AxisNumbers, Pattern } from "../../../ir/patterns.ts";
+import type { Pattern } from "../../../ir/patterns.ts";
+import { readsPrefix, windowOn } from "../../../ir/predicate.ts";
 import { sizeOf, type TensorType } from "../../../ir/types.ts";
 
 /** How the positions of an axis fall into parts that a pattern never joins. */
@@ -28,8 +29,9 @@ export const relationOf = (pattern: Pattern, from: TokenKind, to: TokenKind, end
   const shared = sharedAxes(ends);
   switch (pattern.kind) {
     case "all":
-    case "where":
       return new Map();
+    case "where":
+      return readsPrefix(pattern.predicate) || (from === "grid" && to === "grid") ? new Map() : "none";
     case "prefix": {
       if (from === "grid" && to === "grid") return "none";
       return new Map(positionedAxes(from, to, ends).map((axis) => [axis, { kind: "same" }]));
@@ -57,11 +59,14 @@ const gridRelation = (pattern: AxisPattern, shared: readonly string[], ends: End
     );
   switch (pattern.kind) {
     case "along":
-      return of(shared.filter((axis) => !pattern.axes.includes(axis)), () => ({ kind: "same" }));
+      return of(
+        shared.filter((axis) => !pattern.axes.includes(axis)),
+        () => ({ kind: "same" }),
+      );
     case "same":
       return of(pattern.axes, () => ({ kind: "same" }));
     case "window":
-      return of(Object.keys(pattern.size), (axis) => windowPartition(pattern.size, pattern.shift, axis, ends));
+      return of(Object.keys(pattern.size), (axis) => windowPartition(pattern, axis, ends));
     case "near":
       return of(Object.keys(pattern.radius), () => residuePartition(pattern.dilation));
     case "every":
@@ -75,17 +80,21 @@ const gridRelation = (pattern: AxisPattern, shared: readonly string[], ends: End
   }
 };
 
-/** A window over the whole axis divides nothing; queries and keys of different extents have no windows in common. */
-const windowPartition = (size: AxisNumbers, shift: AxisNumbers, axis: string, ends: Ends): AxisPartition | undefined => {
+/** A window over the whole axis divides nothing. */
+export const windowPartition = (
+  pattern: Pattern & { readonly kind: "window" },
+  axis: string,
+  ends: Ends,
+): AxisPartition | undefined => {
   const extent = sizeOf(ends.query, axis) ?? 0;
-  const width = size[axis] ?? extent;
-  if (extent !== sizeOf(ends.key, axis) || width >= extent) return undefined;
-  return width === 1 ? { kind: "same" } : { kind: "window", size: width, shift: modulo(shift[axis] ?? 0, extent) };
+  const { size, shift } = windowOn(pattern, axis, extent);
+  if (size >= extent) return undefined;
+  // Where windows tile the axis, only the borders count.
+  return size === 1 ? { kind: "same" } : { kind: "window", size, shift: extent % size === 0 ? shift % size : shift };
 };
 
-const residuePartition = (stride: number): AxisPartition | undefined => (stride > 1 ? { kind: "residue", stride } : undefined);
-
-export const modulo = (value: number, divisor: number): number => ((value % divisor) + divisor) % divisor;
+const residuePartition = (stride: number): AxisPartition | undefined =>
+  stride > 1 ? { kind: "residue", stride } : undefined;
 
 export const sharedAxes = ({ query, key }: Ends): readonly string[] =>
   query.axes.map(({ axis }) => axis).filter((axis) => sizeOf(key, axis) !== undefined);
@@ -94,7 +103,8 @@ export const sharedAxes = ({ query, key }: Ends): readonly string[] =>
 const positionedAxes = (from: TokenKind, to: TokenKind, ends: Ends): readonly string[] =>
   sharedAxes(ends).filter(
     (axis) =>
-      (from === "grid" || ends.query.prefix.over.includes(axis)) && (to === "grid" || ends.key.prefix.over.includes(axis)),
+      (from === "grid" || ends.query.prefix.over.includes(axis)) &&
+      (to === "grid" || ends.key.prefix.over.includes(axis)),
   );
 
 /** What holds of both: the coarser part of each axis that both divide. */
@@ -144,7 +154,11 @@ export const samePartition = (a: AxisPartition, b: AxisPartition): boolean => {
 const refines = (a: AxisPartition, b: AxisPartition): boolean => a.kind === "same" || samePartition(a, b);
 
 /** Queries that are attended together, and how their tokens fall into groups. */
-export type Division = { readonly queries: "all" | TokenKind; readonly partition: Partition; readonly keys: ReadonlySet<TokenKind> };
+export type Division = {
+  readonly queries: "all" | TokenKind;
+  readonly partition: Partition;
+  readonly keys: ReadonlySet<TokenKind>;
+};
 
 /**
  * One division where prefix tokens fall into the same groups as the grid's, otherwise one for either: a class token
@@ -156,12 +170,19 @@ export const divide = (pattern: Pattern, ends: Ends): readonly Division[] => {
   const divisionOf = (from: TokenKind): Division => {
     const [grid, prefix] = [relation(from, "grid"), relation(from, "prefix")];
     // Prefix keys are in every group of an axis that they have no position on.
-    const joined = grid === "none" ? prefix : joinWhere(grid, prefix, from === "grid" ? ends.key.prefix.over : positionedAxes("prefix", "prefix", ends));
+    const joined =
+      grid === "none"
+        ? prefix
+        : joinWhere(grid, prefix, from === "grid" ? ends.key.prefix.over : positionedAxes("prefix", "prefix", ends));
     const partition: Partition = joined === "none" ? new Map() : joined;
     return {
       queries: from,
-      partition: from === "grid" ? partition : new Map([...partition].filter(([axis]) => ends.query.prefix.over.includes(axis))),
-      keys: new Set<TokenKind>([...(grid === "none" ? [] : (["grid"] as const)), ...(prefix === "none" ? [] : (["prefix"] as const))]),
+      partition:
+        from === "grid" ? partition : new Map([...partition].filter(([axis]) => ends.query.prefix.over.includes(axis))),
+      keys: new Set<TokenKind>([
+        ...(grid === "none" ? [] : (["grid"] as const)),
+        ...(prefix === "none" ? [] : (["prefix"] as const)),
+      ]),
     };
   };
   const grid = divisionOf("grid");
@@ -169,7 +190,9 @@ export const divide = (pattern: Pattern, ends: Ends): readonly Division[] => {
   const prefix = divisionOf("prefix");
   const together = [...grid.partition].every(([axis, part]) => {
     const own = prefix.partition.get(axis);
-    return ends.query.prefix.over.includes(axis) && (prefix.keys.size === 0 || (own !== undefined && refines(own, part)));
+    return (
+      ends.query.prefix.over.includes(axis) && (prefix.keys.size === 0 || (own !== undefined && refines(own, part)))
+    );
   });
   return together
     ? [{ queries: "all", partition: grid.partition, keys: new Set([...grid.keys, ...prefix.keys]) }]

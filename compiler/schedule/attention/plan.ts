@@ -1,0 +1,251 @@
+import type { Scalar } from "../../../ir/scalar.ts";
+import { add, and, floorDiv, literal, lt, mod, mul, select, variable } from "../../../ir/scalarBuild.ts";
+import { predicate } from "../../../ir/predicate.ts";
+import { below, type Ranges } from "../../../ir/scalarRange.ts";
+import { printScalar } from "../../../ir/scalarText.ts";
+import { simplify } from "../../../ir/scalarSimplify.ts";
+import { substitute, walkScalar } from "../../../ir/scalarWalk.ts";
+import type { AttentionKernel } from "../kernels.ts";
+import { classify, type SlotLayout } from "./blocks.ts";
+import {
+  groupRanges,
+  groupsOf,
+  irregular,
+  partsOfGroup,
+  tokenMap,
+  tokensOf,
+  type Groups,
+  type GroupTokens,
+  type TokenMap,
+} from "./groups.ts";
+import { divide, type Division } from "./partition.ts";
+import { reducePattern } from "./reduce.ts";
+import { pairsOf, scheduleOf, type BlockSchedule } from "./schedule.ts";
+import { chooseTiles, minBlocks, sharedBytes, valueColumnsOf, type Tiles } from "./tiles.ts";
+
+/** How an attention is cut up: one job, or one for the grid's queries and one for the prefix tokens'. */
+export type AttentionPlan = {
+  readonly jobs: readonly Job[];
+  readonly warps: number;
+  readonly minBlocks: number;
+  readonly sharedBytes: number;
+  /** Value columns of a thread block; several share out a row of values that is wider. */
+  readonly valueColumns: number;
+  readonly valueParts: number;
+};
+
+export type Job = {
+  readonly queries: Division["queries"];
+  readonly groups: Groups;
+  readonly tiles: Tiles;
+  /** Groups of a thread block. */
+  readonly groupsPerBlock: number;
+  /** Thread blocks of a head of an example. */
+  readonly groupBlocks: number;
+  readonly queryTiles: number;
+  readonly query: Side;
+  readonly key: Side;
+  /** Whether a query sees a key of its own group that exists, in variables `q.AXIS`, `k.AXIS`, `q.isPrefix`, `k.isPrefix`. */
+  readonly keep: Scalar;
+  /** A key that does not exist is hidden; where scores are read from tables, it and a query that does not exist have no score either. */
+  readonly guardsQueries: boolean;
+  readonly schedule: BlockSchedule;
+  /** In variables `part.AXIS`: where it holds no block is seen whole, though the schedule says so. */
+  readonly irregular: Scalar;
+};
+
+export type Side = {
+  readonly tokens: GroupTokens;
+  readonly layout: SlotLayout;
+  /** The token of a slot, in variables `slot`, `first` (the first group of the thread block). */
+  readonly slot: SlotMap;
+};
+export type SlotMap = TokenMap & { readonly group: Scalar; readonly ranges: Ranges };
+
+export const planAttention = (kernel: AttentionKernel): AttentionPlan => {
+  const valueColumns = valueColumnsOf(kernel.valueDim, kernel.precision);
+  const drafts = divide(kernel.pattern, kernel).map((division) => draftJob(kernel, division, valueColumns));
+  // The jobs of a kernel share its thread blocks' size.
+  const warps = Math.max(...drafts.map(({ tiles }) => tiles.warps));
+  const jobs = drafts.map((draft) => planJob(kernel, { ...draft, tiles: { ...draft.tiles, warps } }));
+  const problem = { precision: kernel.precision, headDim: kernel.headDim, valueColumns };
+  return {
+    jobs,
+    warps,
+    minBlocks: minBlocks(kernel.precision, valueColumns, warps),
+    sharedBytes: Math.max(...jobs.map(({ tiles }) => sharedBytes(problem, tiles))),
+    valueColumns,
+    valueParts: Math.ceil(kernel.valueDim / valueColumns),
+  };
+};
+
+type Draft = {
+  readonly division: Division;
+  readonly groups: Groups;
+  readonly query: GroupTokens;
+  readonly key: GroupTokens;
+  readonly tiles: Tiles;
+};
+
+const draftJob = (kernel: AttentionKernel, division: Division, valueColumns: number): Draft => {
+  const groups = groupsOf(division, kernel);
+  const query = tokensOf(kernel.query, division, {
+    grid: division.queries !== "prefix",
+    prefix: division.queries !== "grid",
+  });
+  const key = tokensOf(kernel.key, division, { grid: division.keys.has("grid"), prefix: division.keys.has("prefix") });
+  const problem = { ...kernel, valueColumns, groups: groups.count, queries: query.count, keys: Math.max(1, key.count) };
+  return { division, groups, query, key, tiles: chooseTiles(problem) };
+};
+
+const queryTilesOf = (tiles: Tiles): number =>
+  tiles.kind === "resident" ? 1 : Math.ceil(tiles.querySlots / (16 * tiles.warps));
+
+const planJob = (kernel: AttentionKernel, draft: Draft): Job => {
+  const { division, groups, query, key } = draft;
+  const keep = keepOf(kernel, division, groups, query, key);
+  const guardsQueries = readsTables(kernel.score);
+  const arrange = (tiles: Tiles): Arrangement => {
+    const [units, groupsPerUnit] = tiles.kind === "resident" ? [tiles.units, tiles.groupsPerUnit] : [1, 1];
+    const layout = (tokens: GroupTokens, unitSlots: number): SlotLayout => ({
+      tokens,
+      units,
+      groupsPerUnit,
+      unitSlots,
+    });
+    const [queryLayout, keyLayout] = [layout(query, tiles.querySlots), layout(key, tiles.keySlots)];
+    const sizes = { tile: tiles.kind === "resident" ? 16 : 16 * tiles.warps, block: tiles.span };
+    const met = classify(queryLayout, keyLayout, keep, sizes, groups, { regularOnly: false, guardsQueries });
+    const cut = units * groupsPerUnit === 1 && groups.axes.some(({ count, regular }) => regular < count && regular > 0);
+    const whole = cut
+      ? classify(queryLayout, keyLayout, keep, sizes, groups, { regularOnly: true, guardsQueries })
+      : met;
+    const schedule = scheduleOf(met, whole, sizes);
+    const differs = whole.classes.some((each, i) => each !== met.classes[i]);
+    return { tiles, queryLayout, keyLayout, schedule, differs, cost: pairsOf(schedule, met) * (tiles.span + stepCost) };
+  };
+  const { tiles, queryLayout, keyLayout, schedule, differs } = bestSpan(draft.tiles, arrange);
+  const groupsPerBlock = queryLayout.units * queryLayout.groupsPerUnit;
+  return {
+    queries: division.queries,
+    groups,
+    tiles,
+    groupsPerBlock,
+    groupBlocks: Math.ceil(groups.count / groupsPerBlock),
+    queryTiles: queryTilesOf(tiles),
+    query: sideOf(query, queryLayout, groups),
+    key: sideOf(key, keyLayout, groups),
+    keep,
+    guardsQueries,
+    schedule,
+    irregular: differs ? simplify(irregular(groups), groupRanges(groups)) : literal(0),
+  };
+};
+
+type Arrangement = {
+  readonly tiles: Tiles;
+  readonly queryLayout: SlotLayout;
+  readonly keyLayout: SlotLayout;
+  readonly schedule: BlockSchedule;
+  readonly differs: boolean;
+  readonly cost: number;
+};
+/** What a step costs apart from its keys, as so many of them: softmax bookkeeping and the queries' fragments. */
+const stepCost = 16;
+
+/** Resident keys that not every query meets are taken in steps that waste the least. */
+const bestSpan = (tiles: Tiles, arrange: (tiles: Tiles) => Arrangement): Arrangement => {
+  const first = arrange(tiles);
+  if (tiles.kind === "stream" || tiles.units > 1 || first.schedule.kind === "dense") return first;
+  const spans = [64, 48, 32, 16].filter((span) => span <= tiles.span);
+  const others = spans.map((span) => arrange({ ...tiles, span, keySlots: Math.ceil(tiles.keySlots / span) * span }));
+  return others.reduce((best, each) => (each.cost < best.cost ? each : best));
+};
+
+const readsTables = (score: Scalar): boolean => {
+  let found = false;
+  walkScalar(score, (part) => {
+    if (part.kind === "load") found = true;
+  });
+  return found;
+};
+
+/** The ranges of what a predicate of two tokens of one group reads. */
+export const pairRanges = (query: GroupTokens, key: GroupTokens): Ranges => {
+  const side = (tokens: GroupTokens, name: string): Ranges => ({
+    ...Object.fromEntries(tokens.axes.map(({ axis, size }) => [`${name}.${axis}`, below(size)])),
+    [`${name}.isPrefix`]: {
+      min: tokens.prefixCount === tokens.count && tokens.count > 0 ? 1 : 0,
+      max: tokens.prefixCount > 0 ? 1 : 0,
+    },
+  });
+  return { ...side(query, "q"), ...side(key, "k") };
+};
+
+/** The pattern between tokens of one group: what the division says already is left out. */
+const keepOf = (
+  kernel: AttentionKernel,
+  division: Division,
+  groups: Groups,
+  query: GroupTokens,
+  key: GroupTokens,
+): Scalar => {
+  const reduced = predicate(reducePattern(kernel.pattern, division.partition, kernel), kernel.query, kernel.key);
+  const same = groups.axes.filter(({ part }) => part.kind === "same").map(({ axis }) => axis);
+  // Grid tokens of a group have one position on such an axis; so have prefix tokens that are repeated over it.
+  const positioned = (tokens: GroupTokens, axis: string): boolean =>
+    tokens.prefixCount === 0 || tokens.type.prefix.over.includes(axis);
+  const one = Object.fromEntries(
+    same
+      .filter((axis) => positioned(query, axis) && positioned(key, axis))
+      .map((axis) => [`k.${axis}`, variable(`q.${axis}`)]),
+  );
+  return byPrefix(substitute(reduced, one), pairRanges(query, key));
+};
+
+/** The predicate simplified for prefix and grid tokens apart: what holds of either kind alone is seen to hold of both. */
+const byPrefix = (keep: Scalar, ranges: Ranges): Scalar => {
+  const given = (name: string, of: Scalar, rest: Ranges, then: (of: Scalar, rest: Ranges) => Scalar): Scalar => {
+    const { min, max } = ranges[name] ?? { min: 0, max: 0 };
+    const when = (value: number): Scalar =>
+      then(substitute(of, { [name]: value }), { ...rest, [name]: { min: value, max: value } });
+    if (min === max) return when(min);
+    const [yes, no] = [when(1), when(0)];
+    return printScalar(yes) === printScalar(no) ? no : select(variable(name), yes, no);
+  };
+  return given("q.isPrefix", keep, ranges, (query, rest) => given("k.isPrefix", query, rest, simplify));
+};
+
+const sideOf = (tokens: GroupTokens, layout: SlotLayout, groups: Groups): Side => {
+  const { units, groupsPerUnit, unitSlots } = layout;
+  const perBlock = units * groupsPerUnit;
+  const count = Math.max(1, tokens.count);
+  const ranges: Ranges = { ...groupRanges(groups), slot: below(units * unitSlots), first: below(groups.count) };
+  // Positions of slots without a token are never used: they need not be right, and so need no care.
+  const positions: Ranges = { ...ranges, slot: below(perBlock === 1 ? count : units * unitSlots) };
+  const slot = variable("slot");
+  const filled = groupsPerUnit * count === unitSlots;
+  const within = units === 1 ? slot : mod(slot, unitSlots);
+  const index = filled
+    ? floorDiv(slot, count)
+    : add(mul(floorDiv(slot, unitSlots), groupsPerUnit), floorDiv(within, count));
+  const group = perBlock === 1 ? literal(0) : simplify(index, ranges);
+  const local = perBlock === 1 ? slot : filled ? mod(slot, count) : mod(within, count);
+  const absolute = add(variable("first"), group);
+  const parts = perBlock === 1 ? {} : partsOfGroup(groups, absolute, ranges);
+  const inside = and(lt(within, groupsPerUnit * count), perBlock === 1 ? 1 : lt(absolute, groups.count));
+  const map = tokenMap(tokens, { ...groupRanges(groups), local: below(count) });
+  const placed = (expr: Scalar): Scalar => simplify(substitute(expr, { ...parts, local }), positions);
+  return {
+    tokens,
+    layout,
+    slot: {
+      exists: tokens.count === 0 ? literal(0) : simplify(and(inside, placed(map.exists)), ranges),
+      isPrefix: placed(map.isPrefix),
+      prefix: placed(map.prefix),
+      at: Object.fromEntries(Object.entries(map.at).map(([axis, expr]) => [axis, placed(expr)])),
+      group,
+      ranges,
+    },
+  };
+};

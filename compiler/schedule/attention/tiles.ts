@@ -1,0 +1,133 @@
+import type { Precision } from "../../../ir/types.ts";
+
+/** What the choice of tiles looks at. */
+export type TileProblem = {
+  readonly precision: Precision;
+  readonly headDim: number;
+  /** Value columns that a thread block sums up. */
+  readonly valueColumns: number;
+  readonly groups: number;
+  /** Tokens of a group. */
+  readonly queries: number;
+  readonly keys: number;
+};
+
+export type Tiles =
+  /** All keys of a thread block's groups in shared memory. */
+  | {
+      readonly kind: "resident";
+      readonly warps: number;
+      /** Units of a thread block, and groups side by side in the slots of one. */
+      readonly units: number;
+      readonly groupsPerUnit: number;
+      readonly querySlots: number;
+      readonly keySlots: number;
+      readonly span: number;
+    }
+  /** Keys pass by in blocks of `span`. */
+  | {
+      readonly kind: "stream";
+      readonly warps: number;
+      readonly querySlots: number;
+      readonly keySlots: number;
+      readonly span: number;
+    };
+
+const roundUp = (value: number, to: number): number => Math.ceil(value / to) * to;
+export const rowBytes = (columns: number, precision: Precision): number =>
+  roundUp(columns * (precision === "f32" ? 4 : 2), 16);
+
+/** Shared memory of a thread block that still leaves room for a second one on a multiprocessor of sm_90, nearly so on sm_80. */
+const residentBytes = 100 * 1024;
+/** What one thread block may have on sm_80, the smallest of the targets. */
+export const mostSharedBytes: number = 163 * 1024;
+
+/**
+ * Keys a step: 64 keep 32 score registers beside the 32 sums of head dimension 64. Wider heads have more sums and take
+ * narrower steps, or registers spill.
+ */
+const widestSpan = ({ precision, valueColumns }: TileProblem): number => {
+  if (precision === "f32") return valueColumns <= 64 ? 64 : 32;
+  return valueColumns <= 96 ? 64 : valueColumns <= 160 ? 32 : 16;
+};
+
+/** The columns of a row of values that one thread block sums: 256 are 128 registers a thread, and more would not fit. */
+export const valueColumnsOf = (valueDim: number, precision: Precision): number => {
+  const most = precision === "f32" ? 128 : 256;
+  const parts = Math.ceil(valueDim / most);
+  // Equal parts if there are any: a shorter last one is loaded element by element.
+  for (let equal = parts; equal <= 2 * parts; equal++) if (valueDim % (8 * equal) === 0) return valueDim / equal;
+  return parts === 1 ? valueDim : roundUp(Math.ceil(valueDim / parts), 8);
+};
+
+/** Thread blocks that registers must leave room for on a multiprocessor. */
+export const minBlocks = (precision: Precision, valueColumns: number, warps: number): number => {
+  const registers =
+    precision === "f32" ? (valueColumns <= 64 ? 168 : 255) : valueColumns <= 96 ? 128 : valueColumns <= 160 ? 168 : 255;
+  return Math.max(1, Math.floor(65536 / (registers * warps * 32)));
+};
+
+export const chooseTiles = (problem: TileProblem): Tiles => {
+  const span = widestSpan(problem);
+  const resident = residentTiles(problem, span);
+  if (resident !== undefined && sharedBytes(problem, resident) <= residentBytes) return resident;
+  // More queries a block read the keys less often; with few there would be too few blocks to fill the device.
+  const wide = problem.queries >= 512 && problem.precision !== "f32" && problem.valueColumns <= 96;
+  const warps = Math.min(wide ? 8 : 4, Math.max(1, Math.ceil(problem.queries / 16)));
+  for (let keys = span; ; keys /= 2) {
+    for (let most = Math.max(warps, 4); most >= 1; most /= 2) {
+      const tiles: Tiles = {
+        kind: "stream",
+        warps: most,
+        querySlots: roundUp(problem.queries, 16),
+        keySlots: roundUp(problem.keys, keys),
+        span: keys,
+      };
+      if (sharedBytes(problem, tiles) <= (keys > 16 ? residentBytes : mostSharedBytes) || (keys === 16 && most === 1))
+        return tiles;
+    }
+  }
+};
+
+const residentTiles = ({ queries, keys, groups }: TileProblem, span: number): Tiles | undefined => {
+  if (keys > 1024) return undefined;
+  const groupsPerUnit = Math.min(groups, Math.max(1, Math.floor(16 / Math.max(queries, keys))));
+  const querySlots = roundUp(groupsPerUnit * queries, 16);
+  const keySlots = roundUp(groupsPerUnit * keys, 16);
+  const slabs = querySlots / 16;
+  // Four slabs keep four warps busy; several units share a thread block only where one step covers the keys of a unit.
+  const units = keySlots <= span ? Math.max(1, Math.min(Math.floor(4 / slabs), Math.ceil(groups / groupsPerUnit))) : 1;
+  return {
+    kind: "resident",
+    warps: warpsFor(slabs * units),
+    units,
+    groupsPerUnit,
+    querySlots,
+    keySlots,
+    span: units > 1 ? keySlots : Math.min(span, keySlots),
+  };
+};
+
+/** Four to eight warps, as many as leave the fewest idle in the last round. */
+const warpsFor = (slabs: number): number => {
+  if (slabs <= 4) return slabs;
+  let best = 4;
+  for (let warps = 4; warps <= 8; warps++) {
+    if (Math.ceil(slabs / warps) * warps < Math.ceil(slabs / best) * best) best = warps;
+  }
+  return best;
+};
+
+/** As the static sums of templates/attention/resident.cuh and stream.cuh. */
+export const sharedBytes = (
+  problem: Pick<TileProblem, "precision" | "headDim" | "valueColumns">,
+  tiles: Tiles,
+): number => {
+  const key = rowBytes(problem.headDim, problem.precision);
+  const value = rowBytes(problem.valueColumns, problem.precision);
+  const scratch = problem.precision === "f32" ? 16 * 64 * 4 : 0;
+  const slab = 16 * Math.max(key, value);
+  if (tiles.kind === "stream") return 2 * tiles.span * (key + value) + tiles.warps * (slab + scratch);
+  const buffers = (tiles.querySlots * tiles.units) / 16 > tiles.warps ? 2 : 1;
+  return tiles.units * tiles.keySlots * (key + value) + tiles.warps * (buffers * slab + scratch);
+};

@@ -1,0 +1,169 @@
+// 16 queries of a warp in exact float32. A lane holds 4 rows (from 4 * (lane / 8)) and of them every 8th key (from lane % 8),
+// and later every 8th group of 4 value columns.
+#pragma once
+#include "rows.cuh"
+#include "softmax.cuh"
+
+DEV float component(const float4& v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
+
+template <class P> struct ExactSlab {
+  using E = float;
+  using Block = typename P::Block;
+  static constexpr int key_bytes = round_up(P::head_dim * 4, 16), value_bytes = round_up(P::value_dim * 4, 16);
+  static constexpr int chunks = value_bytes / 16, chunks_of_lane = (chunks + 7) / 8;
+  // The weights change owners through shared memory: 16 rows of 64, their 16-byte chunks permuted by row against bank conflicts.
+  static constexpr int scratch_bytes = 16 * 64 * 4;
+
+  uint32_t queries, scratch;
+  float o[4][chunks_of_lane * 4];
+  float top[4], sum[4];
+
+  DEV_FN void start(uint32_t query_rows, uint32_t weights) {
+    queries = query_rows;
+    scratch = weights;
+#pragma unroll
+    for (int r = 0; r < 4; r++) {
+      top[r] = below_all;
+      sum[r] = 0;
+#pragma unroll
+      for (int i = 0; i < chunks_of_lane * 4; i++) o[r][i] = 0;
+    }
+  }
+
+  template <int Keys> DEV_FN void attend(const Block& block, uint32_t keys, uint32_t values, int query0, int key0, bool masked) {
+    const uint32_t row0 = lane_id() / 8 * 4, column = lane_id() % 8;
+    float s[4][Keys / 8];
+    dot<Keys / 8>(s, keys, row0, column);
+    if constexpr (P::scaled_first) {
+#pragma unroll
+      for (int r = 0; r < 4; r++)
+#pragma unroll
+        for (int j = 0; j < Keys / 8; j++) s[r][j] *= P::scale;
+    }
+    if (P::has_score || masked) mask<Keys / 8>(s, block, query0 + (int)row0, key0 + (int)column, masked);
+    if constexpr (P::normalize == Normalize::softmax) step<Keys / 8>(s);
+    else count<Keys / 8>(s);
+#pragma unroll
+    for (int r = 0; r < 4; r++)
+#pragma unroll
+      for (int j = 0; j < Keys / 8; j++)
+        sts(weight_chunk(row0 + r, (column >> 2) + 2 * j) + (column & 3) * 4, s[r][j]);
+    __syncwarp();
+    weigh<Keys>(values, row0, column);
+    __syncwarp();
+  }
+
+  DEV_FN void finish(uint32_t to) {
+    const uint32_t row0 = lane_id() / 8 * 4, column = lane_id() % 8;
+    if constexpr (P::normalize != Normalize::none) red_sum_n<4, 8>(sum);
+    __syncwarp();
+#pragma unroll
+    for (int r = 0; r < 4; r++) {
+      const float inverse = P::normalize == Normalize::none ? 1.0f : row_inverse(sum[r]);
+#pragma unroll
+      for (int c = 0; c < chunks_of_lane; c++)
+        if (chunks % 8 == 0 || column + 8 * c < (uint32_t)chunks)
+          sts(to + Rows<value_bytes>::at(row0 + r, column + 8 * c),
+              make_float4(o[r][4 * c] * inverse, o[r][4 * c + 1] * inverse, o[r][4 * c + 2] * inverse, o[r][4 * c + 3] * inverse));
+    }
+    __syncwarp();
+  }
+
+ private:
+  DEV_FN uint32_t weight_chunk(uint32_t row, uint32_t chunk) const { return scratch + row * 256 + ((chunk ^ (row >> 2 << 1)) << 4); }
+
+  template <int Columns> DEV_FN void dot(float (&s)[4][Columns], uint32_t keys, uint32_t row0, uint32_t column) const {
+    using R = Rows<key_bytes>;
+#pragma unroll
+    for (int r = 0; r < 4; r++)
+#pragma unroll
+      for (int j = 0; j < Columns; j++) s[r][j] = 0;
+#pragma unroll 2
+    for (int chunk = 0; chunk < R::chunks; chunk++) {
+      float4 q[4];
+#pragma unroll
+      for (int r = 0; r < 4; r++) q[r] = lds<float4>(queries + R::at(row0 + r, chunk));
+#pragma unroll
+      for (int j = 0; j < Columns; j++) {
+        const float4 k = lds<float4>(keys + j * 8 * key_bytes + R::at(column, chunk));
+#pragma unroll
+        for (int r = 0; r < 4; r++) s[r][j] = fmaf(q[r].w, k.w, fmaf(q[r].z, k.z, fmaf(q[r].y, k.y, fmaf(q[r].x, k.x, s[r][j]))));
+      }
+    }
+  }
+
+  template <int Columns> static DEV_FN void mask(float (&s)[4][Columns], const Block& block, int row, int column, bool masked) {
+#pragma unroll
+    for (int j = 0; j < Columns; j++) {
+      const typename P::Key key = P::key_at(block, column + 8 * j);
+#pragma unroll
+      for (int r = 0; r < 4; r++) {
+        const typename P::Query query = P::query_at(block, row + r);
+        if (masked && !P::keep(block, query, key)) s[r][j] = hidden;
+        else if constexpr (P::has_score) s[r][j] = P::score(block, s[r][j], query, key);
+      }
+    }
+  }
+
+  template <int Columns> DEV_FN void step(float (&s)[4][Columns]) {
+    float highest[4];
+#pragma unroll
+    for (int r = 0; r < 4; r++) {
+      highest[r] = top[r];
+#pragma unroll
+      for (int j = 0; j < Columns; j++) highest[r] = fmaxf(highest[r], s[r][j]);
+    }
+    red_max_n<4, 8>(highest);
+#pragma unroll
+    for (int r = 0; r < 4; r++) {
+      const float offset = highest[r] * P::log2_scale;
+      const float shrink = fast_exp2(top[r] * P::log2_scale - offset);
+      top[r] = highest[r];
+      sum[r] *= shrink;
+#pragma unroll
+      for (int i = 0; i < chunks_of_lane * 4; i++) o[r][i] *= shrink;
+#pragma unroll
+      for (int j = 0; j < Columns; j++) {
+        s[r][j] = fast_exp2(fmaf(s[r][j], P::log2_scale, -offset));
+        sum[r] += s[r][j];
+      }
+    }
+  }
+
+  template <int Columns> DEV_FN void count(float (&s)[4][Columns]) {
+#pragma unroll
+    for (int r = 0; r < 4; r++)
+#pragma unroll
+      for (int j = 0; j < Columns; j++) {
+        const bool seen = s[r][j] != hidden;
+        sum[r] += seen ? 1.0f : 0.0f;
+        s[r][j] = seen ? s[r][j] : 0.0f;
+      }
+  }
+
+  template <int Keys> DEV_FN void weigh(uint32_t values, uint32_t row0, uint32_t column) {
+    using R = Rows<value_bytes>;
+#pragma unroll 2
+    for (int k4 = 0; k4 < Keys / 4; k4++) {
+      float4 w[4];
+#pragma unroll
+      for (int r = 0; r < 4; r++) w[r] = lds<float4>(weight_chunk(row0 + r, k4));
+#pragma unroll
+      for (int k = 0; k < 4; k++)
+#pragma unroll
+        for (int c = 0; c < chunks_of_lane; c++) {
+          // Lanes without a column of their own read the first one again and store nothing.
+          const uint32_t chunk = chunks % 8 == 0 || column + 8 * c < (uint32_t)chunks ? column + 8 * c : 0;
+          const float4 v = lds<float4>(values + R::at(k4 * 4 + k, chunk));
+#pragma unroll
+          for (int r = 0; r < 4; r++) {
+            const float weight = component(w[r], k);
+            o[r][4 * c] = fmaf(weight, v.x, o[r][4 * c]);
+            o[r][4 * c + 1] = fmaf(weight, v.y, o[r][4 * c + 1]);
+            o[r][4 * c + 2] = fmaf(weight, v.z, o[r][4 * c + 2]);
+            o[r][4 * c + 3] = fmaf(weight, v.w, o[r][4 * c + 3]);
+          }
+        }
+    }
+  }
+};

@@ -1,0 +1,51 @@
+// All keys of a group of tokens in shared memory; a warp takes slabs of 16 queries. q, k and v are read once each.
+#pragma once
+#include "rows.cuh"
+
+/** The width of a span of keys, as an argument. */
+template <int Keys> struct Span { static constexpr int keys = Keys; };
+
+template <class P, class Slab> struct ResidentTiles {
+  static constexpr int slabs = P::query_slots / 16;
+  // A warp with more than one slab loads the queries of the next one while it works.
+  static constexpr int buffers = slabs > P::warps ? 2 : 1;
+  static constexpr uint32_t slab_bytes = 16 * (Slab::key_bytes > Slab::value_bytes ? Slab::key_bytes : Slab::value_bytes);
+  static constexpr uint32_t values = P::key_slots * Slab::key_bytes, queries = values + P::key_slots * Slab::value_bytes;
+  static constexpr uint32_t scratch = queries + P::warps * buffers * slab_bytes;
+  static constexpr uint32_t bytes = scratch + P::warps * Slab::scratch_bytes;
+};
+
+template <class P, class Slab> DEV void attend_resident(const typename P::Block& block) {
+  using T = ResidentTiles<P, Slab>;
+  static_assert(T::bytes <= P::shared_bytes, "the launch reserves enough shared memory");
+  DEV_SMEM(shared);
+  const uint32_t keys = smem_u32(shared), values = keys + T::values, warp = warp_id();
+  const uint32_t scratch = keys + T::scratch + warp * Slab::scratch_bytes;
+  uint32_t queries = keys + T::queries + warp * T::buffers * T::slab_bytes, other = queries + T::slab_bytes;
+
+  P::template load_keys<P::key_slots, P::warps * 32>(block, 0, keys, values, threadIdx.x);
+  if (T::slabs % P::warps == 0 || warp < T::slabs) P::load_queries(block, (int)warp * 16, queries);
+  cp_async_commit();
+  cp_async_wait<0>();
+  __syncthreads();
+
+  for (int slab = (int)warp; slab < T::slabs; slab += P::warps) {
+    if constexpr (T::buffers == 2) {
+      cp_async_wait<0>();
+      __syncwarp();
+      if (slab + P::warps < T::slabs) P::load_queries(block, (slab + P::warps) * 16, other);
+      cp_async_commit();
+    }
+    Slab work;
+    work.start(queries, scratch);
+    P::visit(block, slab, [&](auto span, int key0, bool masked) {
+      work.template attend<decltype(span)::keys>(block, keys + key0 * Slab::key_bytes, values + key0 * Slab::value_bytes, slab * 16, key0, masked);
+    });
+    work.finish(queries);  // over queries that nobody reads again
+    P::store_results(block, slab * 16, queries);
+    if constexpr (T::buffers == 1) break;
+    const uint32_t used = queries;
+    queries = other;
+    other = used;
+  }
+}

@@ -1,0 +1,193 @@
+// 16 queries of a warp on the tensor cores, in bf16 or f16: m16n8k16 products, float32 sums. A lane holds parts of the rows
+// g = lane / 4 and g + 8: of each block of 8 columns, columns 2 * (lane % 4) and the next one.
+#pragma once
+#include "rows.cuh"
+#include "softmax.cuh"
+
+/** The A fragment of 16 rows, channels 16 * step and on; where 8 are left, the upper half is zero in registers. */
+template <int Bytes> DEV void load_queries(uint32_t (&a)[4], uint32_t rows, int step) {
+  using R = Rows<Bytes>;
+  const uint32_t lane = lane_id();
+  if (step < R::chunks / 2) {
+    const uint32_t at[1] = {rows + R::at(lane & 15, step * 2 + (lane >> 4))};
+    uint32_t f[1][4];
+    ldmatrix_x4_n<1>(f, at);
+    a[0] = f[0][0], a[1] = f[0][1], a[2] = f[0][2], a[3] = f[0][3];
+  } else {
+    const uint32_t at[1] = {rows + R::at(lane & 15, R::chunks - 1)};
+    uint32_t f[1][2];
+    ldmatrix_x2_n<1>(f, at);
+    a[0] = f[0][0], a[1] = f[0][1], a[2] = a[3] = 0;
+  }
+}
+
+/**
+ * s[16 queries][8 * Blocks keys] += q kT. The queries are read from shared memory again for every span: that costs an
+ * ldmatrix for each 16 channels and saves their registers, which head dimension 64 needs to stay at 128 without spills.
+ */
+template <class E, int Bytes, int Blocks> DEV void dot_keys(float (&s)[Blocks][4], uint32_t queries, uint32_t keys) {
+  using R = Rows<Bytes>;
+  static_assert(Blocks % 2 == 0, "a span is a multiple of 16 keys");
+  const uint32_t lane = lane_id();
+#pragma unroll
+  for (int step = 0; step < R::chunks / 2; step++) {
+    uint32_t at[Blocks / 2], b[Blocks / 2][4], a[4];
+#pragma unroll
+    for (int i = 0; i < Blocks / 2; i++)
+      at[i] = keys + i * 16 * Bytes + R::at((lane & 7) + ((lane >> 4) << 3), step * 2 + ((lane >> 3) & 1));
+    ldmatrix_x4_n<Blocks / 2>(b, at);
+    load_queries<Bytes>(a, queries, step);
+    mma_n<E, Blocks>(s, a, b);
+  }
+  if constexpr (R::chunks % 2 != 0) {
+    // The last 8 channels: one ldmatrix feeds two blocks of keys.
+    uint32_t at[Blocks / 2], f[Blocks / 2][2], b[Blocks][2], a[4];
+#pragma unroll
+    for (int i = 0; i < Blocks / 2; i++) at[i] = keys + i * 16 * Bytes + R::at(lane & 15, R::chunks - 1);
+    ldmatrix_x2_n<Blocks / 2>(f, at);
+#pragma unroll
+    for (int i = 0; i < Blocks; i++) b[i][0] = f[i / 2][i % 2], b[i][1] = 0;
+    load_queries<Bytes>(a, queries, R::chunks / 2);
+    mma_row<E, Blocks>(s, a, b);
+  }
+}
+
+/** o[16 queries][values] += weights v; the weights go from the accumulator's registers straight into A fragments. */
+template <class E, int Bytes, int Blocks>
+DEV void weigh_values(float (&o)[Bytes / 16][4], const float (&weights)[Blocks][4], uint32_t values) {
+  using R = Rows<Bytes>;
+  constexpr int pairs = R::chunks / 2;
+  const uint32_t lane = lane_id();
+#pragma unroll
+  for (int i = 0; i < Blocks / 2; i++) {
+    const float(&left)[4] = weights[2 * i], (&right)[4] = weights[2 * i + 1];
+    const uint32_t a[4] = {pack2<E>(left[0], left[1]), pack2<E>(left[2], left[3]), pack2<E>(right[0], right[1]), pack2<E>(right[2], right[3])};
+    uint32_t b[R::chunks][2];
+    if constexpr (pairs > 0) {
+      uint32_t at[pairs], f[pairs][4];
+#pragma unroll
+      for (int c = 0; c < pairs; c++) at[c] = values + i * 16 * Bytes + R::at(lane & 15, c * 2 + (lane >> 4));
+      ldmatrix_x4_trans_n<pairs>(f, at);
+#pragma unroll
+      for (int c = 0; c < 2 * pairs; c++) b[c][0] = f[c / 2][c % 2 * 2], b[c][1] = f[c / 2][c % 2 * 2 + 1];
+    }
+    if constexpr (R::chunks % 2 != 0) {
+      const uint32_t at[1] = {values + i * 16 * Bytes + R::at(lane & 15, R::chunks - 1)};
+      uint32_t f[1][2];
+      ldmatrix_x2_trans_n<1>(f, at);
+      b[R::chunks - 1][0] = f[0][0], b[R::chunks - 1][1] = f[0][1];
+    }
+    mma_row<E, R::chunks>(o, a, b);
+  }
+}
+
+template <class P> struct TensorSlab {
+  using E = typename P::Element;
+  using Block = typename P::Block;
+  static constexpr int key_bytes = round_up(P::head_dim * 2, 16), value_bytes = round_up(P::value_dim * 2, 16);
+  static constexpr int scratch_bytes = 0;
+
+  uint32_t queries;
+  float o[value_bytes / 16][4];
+  float top[2], sum[2];
+
+  DEV_FN void start(uint32_t query_rows, uint32_t) {
+    queries = query_rows;
+    top[0] = top[1] = below_all;
+    sum[0] = sum[1] = 0;
+#pragma unroll
+    for (int i = 0; i < value_bytes / 16; i++) o[i][0] = o[i][1] = o[i][2] = o[i][3] = 0;
+  }
+
+  /** The queries from slot query0 and the Keys keys from slot key0, whose rows lie at `keys` and `values`. The only place where scores exist. */
+  template <int Keys> DEV_FN void attend(const Block& block, uint32_t keys, uint32_t values, int query0, int key0, bool masked) {
+    float s[Keys / 8][4];
+#pragma unroll
+    for (int i = 0; i < Keys / 8; i++) s[i][0] = s[i][1] = s[i][2] = s[i][3] = 0;
+    dot_keys<E, key_bytes, Keys / 8>(s, queries, keys);
+    if constexpr (P::scaled_first) {
+#pragma unroll
+      for (int i = 0; i < Keys / 8; i++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) s[i][e] *= P::scale;
+    }
+    if (P::has_score || masked) mask<Keys / 8>(s, block, query0, key0, masked);
+    if constexpr (P::normalize == Normalize::softmax) step<Keys / 8>(s);
+    else count<Keys / 8>(s);
+    weigh_values<E, value_bytes, Keys / 8>(o, s, values);
+  }
+
+  /** Divides by the row sums and leaves 16 rows of results at `to`. */
+  DEV_FN void finish(uint32_t to) {
+    using R = Rows<value_bytes>;
+    float inverse[2] = {1, 1};
+    if constexpr (P::normalize != Normalize::none) {
+      red_sum_n<2, 4>(sum);
+      inverse[0] = row_inverse(sum[0]), inverse[1] = row_inverse(sum[1]);
+    }
+    const uint32_t row = lane_id() >> 2, byte = (lane_id() & 3) * 4;
+    __syncwarp();  // the results may take the place of queries that another lane still reads
+#pragma unroll
+    for (int half = 0; half < 2; half++)
+#pragma unroll
+      for (int i = 0; i < R::chunks; i++)
+        sts(to + R::at(row + 8 * half, i) + byte, pack2<E>(o[i][2 * half] * inverse[half], o[i][2 * half + 1] * inverse[half]));
+    __syncwarp();
+  }
+
+ private:
+  template <int Blocks> static DEV_FN void mask(float (&s)[Blocks][4], const Block& block, int query0, int key0, bool masked) {
+    const int row = query0 + (int)(lane_id() >> 2), column = key0 + (int)(lane_id() & 3) * 2;
+    const typename P::Query query[2] = {P::query_at(block, row), P::query_at(block, row + 8)};
+#pragma unroll
+    for (int i = 0; i < Blocks; i++)
+#pragma unroll
+      for (int e = 0; e < 2; e++) {
+        const typename P::Key key = P::key_at(block, column + i * 8 + e);
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+          float& score = s[i][2 * half + e];
+          if (masked && !P::keep(block, query[half], key)) score = hidden;
+          else if constexpr (P::has_score) score = P::score(block, score, query[half], key);
+        }
+      }
+  }
+
+  /** s becomes exp(s - max) and all sums so far are rescaled to the new maximum. */
+  template <int Blocks> DEV_FN void step(float (&s)[Blocks][4]) {
+    float highest[2] = {top[0], top[1]};
+#pragma unroll
+    for (int half = 0; half < 2; half++)
+#pragma unroll
+      for (int i = 0; i < Blocks; i++) highest[half] = fmaxf(highest[half], fmaxf(s[i][2 * half], s[i][2 * half + 1]));
+    red_max_n<2, 4>(highest);
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const float offset = highest[half] * P::log2_scale;
+      const float shrink = fast_exp2(top[half] * P::log2_scale - offset);
+      top[half] = highest[half];
+      sum[half] *= shrink;
+#pragma unroll
+      for (int i = 0; i < value_bytes / 16; i++) o[i][2 * half] *= shrink, o[i][2 * half + 1] *= shrink;
+#pragma unroll
+      for (int i = 0; i < Blocks; i++)
+#pragma unroll
+        for (int e = 2 * half; e < 2 * half + 2; e++) {
+          s[i][e] = fast_exp2(fmaf(s[i][e], P::log2_scale, -offset));
+          sum[half] += s[i][e];
+        }
+    }
+  }
+
+  /** The scores are the weights; `sum` counts the keys seen. */
+  template <int Blocks> DEV_FN void count(float (&s)[Blocks][4]) {
+#pragma unroll
+    for (int i = 0; i < Blocks; i++)
+#pragma unroll
+      for (int e = 0; e < 4; e++) {
+        const bool seen = s[i][e] != hidden;
+        sum[e / 2] += seen ? 1.0f : 0.0f;
+        s[i][e] = seen ? s[i][e] : 0.0f;
+      }
+  }
+};
