@@ -24,7 +24,7 @@ export type GraphBuilder = {
   /** A name of the checkpoint that the model knows and does not read. */
   readonly unused: (name: string) => void;
   /** The graph of what outputs and kept values need; values that none of them needs are left out, which gives others new ids. */
-  readonly build: () => Graph;
+  readonly build: (deadNodes?: "keepsDeadNodes") => Graph;
 };
 
 export const createBuilder = (name: string): GraphBuilder => {
@@ -61,7 +61,9 @@ export const createBuilder = (name: string): GraphBuilder => {
     unused: (parameter) => {
       if (!unused.includes(parameter)) unused.push(parameter);
     },
-    build: () =>
-      eliminateDeadNodes({ name, nodes: [...nodes], outputs: [...outputs], kept: [...kept], unused: [...unused] }),
+    build: (deadNodes) => {
+      const graph = { name, nodes: [...nodes], outputs: [...outputs], kept: [...kept], unused: [...unused] };
+      return deadNodes === "keepsDeadNodes" ? graph : eliminateDeadNodes(graph);
+    },
   };
 };

@@ -29,7 +29,7 @@ export const parseLayout = (text: string): Layout => {
   const fail = (problem: string): never => {
     throw new GraphError(`the layout "${text}" ${problem}`, 'write it like "b c t h w" or "(b t) (prefix | h w) c"');
   };
-  const tokens = text.match(/[()|]|[A-Za-z_]\w*|\S+/g) ?? [];
+  const tokens = text.match(/[()|]|[^\s()|]+/g) ?? [];
   const layout: LayoutDimension[] = [];
   const seen = new Set<string>();
   let open: string[][] | undefined;

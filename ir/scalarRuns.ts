@@ -21,7 +21,15 @@ export const linearIn = (
 /** Whether every value of the expression is a multiple of `divisor`. */
 export const isDivisible = (expr: Scalar, divisor: number, ranges: Ranges): boolean => {
   const rest = simplify(mod(expr, divisor), ranges);
-  return rest.kind === "number" && rest.value === 0;
+  if (rest.kind === "number") return rest.value === 0;
+  // A choice between two addresses: both ways must be.
+  const form = linearForm(expr, ranges);
+  const choice = form.terms.find(({ atom, coefficient }) => atom.kind === "select" && coefficient % divisor !== 0);
+  if (choice === undefined || choice.atom.kind !== "select") return false;
+  const others = fromForm({ constant: form.constant, terms: form.terms.filter((term) => term !== choice) });
+  return [choice.atom.then, choice.atom.else].every((side) =>
+    isDivisible(add(others, mul(side, choice.coefficient)), divisor, ranges),
+  );
 };
 
 /**

@@ -24,7 +24,7 @@ test.each([
   ["b t) c", 'has a ")" without a "("'],
   ["b | c", 'has a "|" outside'],
   ["(t | h) c", 'exactly one of them must hold "prefix"'],
-  ["b t,h", 'has ",h"'],
+  ["b t,h", 'has "t,h"'],
   ["b t b", 'says "b" twice'],
 ])("%s is refused", (text, problem) => {
   expect(() => parseLayout(text)).toThrow(problem);

@@ -188,6 +188,8 @@ describe("what vector loads need", () => {
     expect(vectorLength(parseScalar("r * 97 + c"), "c", ranges, 8)).toBe(1);
     expect(vectorLength(parseScalar("r * 96 + c + 4"), "c", ranges, 8)).toBe(4);
     expect(isDivisible(parseScalar("r * 96 + 8 * floorDiv(c, 3)"), 8, ranges)).toBe(true);
+    expect(isDivisible(parseScalar("16 * r + 4 + (r < 1 ? c * 8 + 4 : r * 24 - 4)"), 8, ranges)).toBe(true);
+    expect(isDivisible(parseScalar("16 * r + 4 + (r < 1 ? c * 8 + 4 : r * 24 - 3)"), 8, ranges)).toBe(false);
   });
 
   test("the coefficient of a variable, and the rest", () => {

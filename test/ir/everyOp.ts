@@ -1,0 +1,105 @@
+import type { Op } from "../../ir/graph.ts";
+
+/** Small graphs in which each op occurs, one or more for each. The last value is the output `y`. */
+export const everyOp: { readonly [K in Op]: readonly string[] } = {
+  input: [`%0: [b, prefix 2 over t, t 2, h 3; 4] = input {name="x", layout="(b t) (prefix | h) c"}`],
+  parameter: [`%0: [prefix 1, h 3; 2] = parameter {name="pos", shape=[1, 4, 2], layout="1 (prefix | h) c"}`],
+  constant: [`%0: [level 2; 2] = constant {values=[0.5, -0, inf, 1e-7]}`],
+  linear: [
+    `%0: [b, prefix 1 over t, t 2, h 3; 5] = input {name="x", layout="(b t) (prefix | h) c"}
+%1: [out 7; 5] = parameter {name="w", shape=[7, 5], layout="out c"}
+%2 = linear %0, %1`,
+  ],
+  conv: [
+    `%0: [b, h 7, w 6; 4] = input {name="x", layout="b c h w"}
+%1: [out 6, h 3, w 2; 2] = parameter {name="w", shape=[6, 2, 3, 2], layout="out c h w"}
+%2 = conv %0, %1 {window=[h 3 stride 2 dilation 2 pad 1 2, w 2 pad 0 1], groups=2}`,
+    `%0: [b, t 3, h 4; 4] = input {name="x", layout="b c t h"}
+%1: [out 4, h 3; 1] = parameter {name="w", shape=[4, 1, 3], layout="out c h"}
+%2 = conv %0, %1 {window=[h 3 pad 1 1], groups=4}`,
+  ],
+  pointwise: [
+    `%0: [b, prefix 2 over t, t 2, h 3; 4] = input {name="x", layout="(b t) (prefix | h) c"}
+%1: [t 2; 1] = parameter {name="g", shape=[2], layout="t"}
+%2: [4] = parameter {name="o", shape=[4], layout="c"}
+%3 = pointwise %2, %0, %1 {body=x.isPrefix ? $1 * $2 : $1 + $0 * sin(x.h + channel) + x.t}`,
+    `%0: [b, h 3; 4] = input {name="x", layout="b h c"}
+%1: [b, level 2, h 3; 1] = input {name="z", layout="b level h"}
+%2 = pointwise %0, %1 {body=$0 * $1}`,
+  ],
+  normalize: [
+    `%0: [b, prefix 1, h 3; 6] = input {name="x", layout="b (prefix | h) c"}\n%1 = normalize %0 {eps=0.00001, groups=1, axes=[]}`,
+    `%0: [b, t 2, h 3; 6] = input {name="x", layout="b t h c"}\n%1 = normalize %0 {eps=0.1, groups=2, axes=[h]}`,
+  ],
+  softmax: [
+    `%0: [b, prefix 1, h 3; 6] = input {name="x", layout="b (prefix | h) c"}\n%1 = softmax %0 {over=channels}`,
+    `%0: [b, t 2, h 3, w 2; 2] = input {name="x", layout="b t h w c"}\n%1 = softmax %0 {over=[t, w]}`,
+  ],
+  reduce: [
+    `%0: [b, prefix 2 over t, t 2, h 3; 2] = input {name="x", layout="b t (prefix | h) c"}\n%1 = reduce %0 {kind=mean, axes=[t]}`,
+    `%0: [b, prefix 2, t 2, h 3; 2] = input {name="x", layout="b (prefix | t h) c"}\n%1 = reduce %0 {kind=max, axes=[h, t]}`,
+    `%0: [b, t 2, h 3; 2] = input {name="x", layout="b t h c"}\n%1 = reduce %0 {kind=sum, axes=[t]}`,
+  ],
+  pool: [
+    `%0: [b, t 2, h 5; 2] = input {name="x", layout="b t h c"}\n%1 = pool %0 {kind=max, window=[h 3 stride 2 pad 1 1], countPadding=false}`,
+    `%0: [b, h 5, w 4; 2] = input {name="x", layout="b h w c"}\n%1 = pool %0 {kind=mean, window=[h 3 stride 2 pad 1 1, w 2 pad 1 0], countPadding=false}`,
+    `%0: [b, h 5; 2] = input {name="x", layout="b h c"}\n%1 = pool %0 {kind=mean, window=[h 3 stride 2 pad 1 1], countPadding=true}`,
+  ],
+  attend: [
+    `%0: [b, prefix 1 over t, t 2, h 3; 6] = input {name="q", layout="b t (prefix | h) c"}
+%1: [b, prefix 1 over t, t 2, h 3; 6] = input {name="k", layout="b t (prefix | h) c"}
+%2: [b, prefix 1 over t, t 2, h 3; 4] = input {name="v", layout="b t (prefix | h) c"}
+%3: [h 5; 2] = parameter {name="bias", shape=[5, 2], layout="h c"}
+%4 = attend %0, %1, %2, %3 {heads=2, scale=0.5, pattern=union(prefix, along(h)), score=q.isPrefix || k.isPrefix ? s : s + table0[q.h - k.h + 2, head], normalize=softmax}`,
+    `%0: [b, n 3; 4] = input {name="q", layout="b n c"}
+%1: [m 5; 4] = parameter {name="k", shape=[5, 4], layout="m c"}
+%2 = attend %0, %1, %1 {heads=1, scale=1, pattern=intersect(where(q.n < k.m), every(m 2; phase 0)), score=s, normalize=count}`,
+    `%0: [b, h 4, w 5; 4] = input {name="q", layout="b h w c"}
+%1 = attend %0, %0, %0 {heads=2, scale=0.5, pattern=window(h 2, w 3; shift h 1, w 2), score=max(s, 0), normalize=none}`,
+  ],
+  grid: [`%0: [b, prefix 1, h 3; 2] = input {name="x", layout="b (prefix | h) c"}\n%1 = grid %0`],
+  prefix: [`%0: [b, prefix 2 over t, t 2, h 3; 2] = input {name="x", layout="b t (prefix | h) c"}\n%1 = prefix %0`],
+  withPrefix: [
+    `%0: [b, t 2, h 3; 2] = input {name="x", layout="b t h c"}
+%1: [t 2, axis prefix 2; 2] = parameter {name="p", shape=[2, 2, 2], layout="t prefix c"}
+%2 = withPrefix %0, %1`,
+  ],
+  repeatPrefix: [
+    `%0: [b, prefix 2 over h, t 2, h 3; 2] = input {name="x", layout="b h (prefix | t) c"}\n%1 = repeatPrefix %0 {over=[t]}`,
+  ],
+  meanPrefix: [
+    `%0: [b, prefix 2 over t h, t 2, h 3; 2] = input {name="x", layout="b t h (prefix | 1) c"}\n%1 = meanPrefix %0 {over=[t]}`,
+  ],
+  channels: [
+    `%0: [b, prefix 1, h 3; 12] = input {name="x", layout="b (prefix | h) c"}\n%1 = channels %0 {groups=3, start=1, width=2}`,
+  ],
+  concat: [
+    `%0: [b, prefix 1, h 3; 2] = input {name="x", layout="b (prefix | h) c"}
+%1: [prefix 1, h 3; 3] = parameter {name="p", shape=[4, 3], layout="(prefix | h) c"}
+%2 = concat %0, %1, %0 {over=channels}`,
+    `%0: [b, h 3, w 2; 2] = input {name="x", layout="b h w c"}
+%1: [h 2, w 2; 2] = parameter {name="p", shape=[2, 2, 2], layout="h w c"}
+%2 = concat %0, %1 {over=axis h}`,
+  ],
+  merge: [`%0: [b, h 3, w 4; 2] = input {name="x", layout="b h w c"}\n%1 = merge %0 {size=[w 2, h 2]}`],
+  unmerge: [`%0: [b, h 3, w 2; 12] = input {name="x", layout="b h w c"}\n%1 = unmerge %0 {size=[w 2, h 3]}`],
+  pad: [
+    `%0: [b, prefix 1, h 3, w 4; 2] = input {name="x", layout="b (prefix | h w) c"}\n%1 = pad %0 {before=[h 1], after=[w -2, h 2]}`,
+  ],
+  unpack: [`%0: [b, h 3; 12] = input {name="x", layout="b h c"}\n%1 = unpack %0 {sizes=[head 2, point 3]}`],
+  pack: [`%0: [b, h 3, t 2, w 2; 2] = input {name="x", layout="b h t w c"}\n%1 = pack %0 {axes=[w, h]}`],
+  rename: [
+    `%0: [b, prefix 1 over h, h 3, w 2; 2] = input {name="x", layout="b h (prefix | w) c"}\n%1 = rename %0 {axes=[h w, w h]}`,
+  ],
+  expand: [
+    `%0: [b, prefix 1, h 3; 2] = input {name="x", layout="b (prefix | h) c"}\n%1 = expand %0 {sizes=[t 2, m 2]}`,
+  ],
+  slice: [
+    `%0: [b, prefix 1, t 5, h 3; 2] = input {name="x", layout="b (prefix | t h) c"}\n%1 = slice %0 {axis=t, start=1, step=2, size=2}`,
+  ],
+  resize: [
+    `%0: [b, prefix 1, h 3, w 2; 2] = input {name="x", layout="b (prefix | h w) c"}\n%1 = resize %0 {to=[h 5], mode=nearest, alignCorners=false}`,
+    `%0: [b, h 3, w 2; 2] = input {name="x", layout="b h w c"}\n%1 = resize %0 {to=[h 6, w 5], mode=bilinear, alignCorners=false}`,
+    `%0: [b, h 3, w 4; 2] = input {name="x", layout="b h w c"}\n%1 = resize %0 {to=[w 7, h 2], mode=bicubic, alignCorners=true}`,
+  ],
+};
