@@ -105,10 +105,7 @@ function inLayout<R>(text: string, run: () => R): R {
     return run();
   } catch (error) {
     if (!(error instanceof GraphError)) throw error;
-    throw compileError(
-      "bad-layout",
-      { layout: text, problem: error.message },
-      { span: authorPlace(), hint: error.hint ?? "" },
-    );
+    const problem = error.message.replace(/^the layout ".*?" /, "");
+    throw compileError("bad-layout", { layout: text, problem }, { span: authorPlace(), hint: error.hint ?? "" });
   }
 }

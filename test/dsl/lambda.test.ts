@@ -11,7 +11,7 @@ const bodyOf = (f: (x: Image) => Image): string => {
 };
 const scoreOf = (f: Score<"h" | "w">): string => {
   const [node] = nodesOf(
-    traceImage((x) => attend(x, x, x, { heads: 4, score: f })),
+    traceImage((image) => attend(image, image, image, { heads: 4, score: f })),
     "attend",
   );
   return node === undefined ? "" : printScalar(node.attrs.score);
@@ -21,17 +21,17 @@ describe("a lambda becomes a scalar expression", () => {
   test("numbers that it captures are folded in", () => {
     const slope = 1.702;
     const config = { limit: [3, 5] };
-    expect(bodyOf((x) => pointwise(x, (x) => x / (1 + Math.exp(-slope * x))))).toMatchInlineSnapshot(
+    expect(bodyOf((image) => pointwise(image, (x) => x / (1 + Math.exp(-slope * x))))).toMatchInlineSnapshot(
       `"$0 / (1 + exp(-1.702 * $0))"`,
     );
     expect(
-      bodyOf((x) => pointwise(x, (x) => Math.min(x, config.limit[1] ?? 0) * (config.limit[0] ?? 0))),
+      bodyOf((image) => pointwise(image, (x) => Math.min(x, config.limit[1] ?? 0) * (config.limit[0] ?? 0))),
     ).toMatchInlineSnapshot(`"min($0, 5) * 3"`);
   });
 
   test("constants, if and return are one expression", () => {
-    const f = (x: Image): Image =>
-      pointwise(x, (x) => {
+    const f = (image: Image): Image =>
+      pointwise(image, (x) => {
         const shifted = x - 3;
         if (shifted < 0) return shifted * 2;
         const root = Math.sqrt(shifted);
@@ -41,8 +41,8 @@ describe("a lambda becomes a scalar expression", () => {
   });
 
   test("a constant that is named twice is one part of the expression", () => {
-    const graph = traceImage((x) =>
-      pointwise(x, (x) => {
+    const graph = traceImage((image) =>
+      pointwise(image, (x) => {
         const a = Math.exp(x);
         const b = a * a;
         const c = b * b;
@@ -54,15 +54,15 @@ describe("a lambda becomes a scalar expression", () => {
   });
 
   test("functions of the model's own files are inlined, with their own captures", () => {
-    expect(bodyOf((x) => pointwise(x, (x) => signed(x) + bucket(x)))).toMatchInlineSnapshot(
+    expect(bodyOf((image) => pointwise(image, (x) => signed(x) + bucket(x)))).toMatchInlineSnapshot(
       `"($0 < 0 ? -min(abs($0), 8) : min(abs($0), 8)) + min(abs($0), 8)"`,
     );
   });
 
   test("a branch that is known is the only one that is read", () => {
     const isCausal = false;
-    expect(bodyOf((x) => pointwise(x, (x) => (isCausal ? summed(3) : x)))).toBe("$0");
-    expect(bodyOf((x) => pointwise(x, (x) => x * factorial(4)))).toBe("$0 * 24");
+    expect(bodyOf((image) => pointwise(image, (x) => (isCausal ? summed(3) : x)))).toBe("$0");
+    expect(bodyOf((image) => pointwise(image, (x) => x * factorial(4)))).toBe("$0 * 24");
   });
 
   test("positions are read by field, by pattern and by an axis's name", () => {
@@ -72,8 +72,11 @@ describe("a lambda becomes a scalar expression", () => {
 
   test("arrays of numbers are tables, or folded where the index is known", () => {
     const slopes = [0.5, 0.25, 0.125, 0.0625];
-    const graph = traceImage((x) =>
-      attend(x, x, x, { heads: 4, score: (s, q, _, head) => s * (slopes[head] ?? 0) + (slopes[1] ?? 0) * q.h }),
+    const graph = traceImage((image) =>
+      attend(image, image, image, {
+        heads: 4,
+        score: (s, q, _, head) => s * (slopes[head] ?? 0) + (slopes[1] ?? 0) * q.h,
+      }),
     );
     expect(nodesOf(graph, "attend").map(({ attrs }) => printScalar(attrs.score))).toMatchInlineSnapshot(`
       [
@@ -117,8 +120,8 @@ describe("a lambda becomes a scalar expression", () => {
 
   test("a predicate reads positions, captures and mod", () => {
     const radius = 2;
-    const graph = traceImage((x) =>
-      attend(x, x, x, {
+    const graph = traceImage((image) =>
+      attend(image, image, image, {
         keys: where((q, k) => (q.h - k.h) ** 2 + (q.w - k.w) ** 2 <= radius ** 2 && mod(q.w - k.w, 2) === 0),
       }),
     );
@@ -150,32 +153,39 @@ describe("numbers are JavaScript's", () => {
   const functions: {
     readonly [name: string]: { readonly f: (x: number) => number; readonly graph: () => ReturnType<typeof traceImage> };
   } = {
-    remainder: { f: (x) => x % 3, graph: () => traceImage((x) => pointwise(x, (x) => x % 3)) },
-    modulo: { f: (x) => mod(x, 3), graph: () => traceImage((x) => pointwise(x, (x) => mod(x, 3))) },
-    floor: { f: (x) => Math.floor(x / 2), graph: () => traceImage((x) => pointwise(x, (x) => Math.floor(x / 2))) },
-    trunc: { f: (x) => Math.trunc(x / 2), graph: () => traceImage((x) => pointwise(x, (x) => Math.trunc(x / 2))) },
-    round: { f: (x) => Math.round(x), graph: () => traceImage((x) => pointwise(x, (x) => Math.round(x))) },
-    or: { f: (x) => (x - 1 || 7) + 1, graph: () => traceImage((x) => pointwise(x, (x) => (x - 1 || 7) + 1)) },
-    and: { f: (x) => x && x + 1, graph: () => traceImage((x) => pointwise(x, (x) => x && x + 1)) },
-    not: { f: (x) => (!x ? 5 : x), graph: () => traceImage((x) => pointwise(x, (x) => (!x ? 5 : x))) },
+    remainder: { f: (x) => x % 3, graph: () => traceImage((image) => pointwise(image, (x) => x % 3)) },
+    modulo: { f: (x) => mod(x, 3), graph: () => traceImage((image) => pointwise(image, (x) => mod(x, 3))) },
+    floor: {
+      f: (x) => Math.floor(x / 2),
+      graph: () => traceImage((image) => pointwise(image, (x) => Math.floor(x / 2))),
+    },
+    trunc: {
+      f: (x) => Math.trunc(x / 2),
+      graph: () => traceImage((image) => pointwise(image, (x) => Math.trunc(x / 2))),
+    },
+    round: { f: (x) => Math.round(x), graph: () => traceImage((image) => pointwise(image, (x) => Math.round(x))) },
+    or: { f: (x) => (x - 1 || 7) + 1, graph: () => traceImage((image) => pointwise(image, (x) => (x - 1 || 7) + 1)) },
+    and: { f: (x) => x && x + 1, graph: () => traceImage((image) => pointwise(image, (x) => x && x + 1)) },
+    not: { f: (x) => (!x ? 5 : x), graph: () => traceImage((image) => pointwise(image, (x) => (!x ? 5 : x))) },
     shift: {
       f: (x) => (Math.floor(x) >> 1) + (Math.floor(x) << 2),
-      graph: () => traceImage((x) => pointwise(x, (x) => (Math.floor(x) >> 1) + (Math.floor(x) << 2))),
+      graph: () => traceImage((image) => pointwise(image, (x) => (Math.floor(x) >> 1) + (Math.floor(x) << 2))),
     },
     cube: {
       f: (x) => x ** 3 - x ** 2 + Math.hypot(x, 2),
-      graph: () => traceImage((x) => pointwise(x, (x) => x ** 3 - x ** 2 + Math.hypot(x, 2))),
+      graph: () => traceImage((image) => pointwise(image, (x) => x ** 3 - x ** 2 + Math.hypot(x, 2))),
     },
     logarithms: {
       f: (x) => Math.log2(x * x + 1) + Math.log10(x * x + 2) + Math.log1p(x * x) + Math.expm1(x),
       graph: () =>
-        traceImage((x) =>
-          pointwise(x, (x) => Math.log2(x * x + 1) + Math.log10(x * x + 2) + Math.log1p(x * x) + Math.expm1(x)),
+        traceImage((image) =>
+          pointwise(image, (x) => Math.log2(x * x + 1) + Math.log10(x * x + 2) + Math.log1p(x * x) + Math.expm1(x)),
         ),
     },
     hyperbolic: {
       f: (x) => Math.sinh(x) + Math.cosh(x) + Math.tan(x) + Math.tanh(x),
-      graph: () => traceImage((x) => pointwise(x, (x) => Math.sinh(x) + Math.cosh(x) + Math.tan(x) + Math.tanh(x))),
+      graph: () =>
+        traceImage((image) => pointwise(image, (x) => Math.sinh(x) + Math.cosh(x) + Math.tan(x) + Math.tanh(x))),
     },
   };
   test.each(Object.keys(functions))("%s", (name) => {
@@ -196,21 +206,22 @@ describe("what a lambda cannot read is refused where it is met", () => {
   const anyScore: { readonly score: Score<"h" | "w"> } = { score: Object.freeze((s: number): number => s) };
 
   test.each<[string, (x: Image) => Image]>([
-    ["a helper with a loop", (x) => pointwise(x, (x) => x + summed(3))],
-    ["a function without end", (x) => pointwise(x, (x) => x + grow(x))],
-    ["a function of a package", (x) => pointwise(x, (x) => x * structuredClone(2))],
-    ["a method", (x) => pointwise(x, (x) => holder.bend(x))],
-    ["a value that is not there", (x) => pointwise(x, (x) => x * (missing.size as number))],
-    ["an element that is not there", (x) => pointwise(x, (x) => x * (powers[7] as number))],
-    ["a whole object", (x) => pointwise(x, (x) => x * (holder as unknown as number))],
-    ["a whole parameter", (x) => pointwise(x, (x) => x * (table as unknown as number))],
+    ["a helper with a loop", (image) => pointwise(image, (x) => x + summed(3))],
+    ["a function without end", (image) => pointwise(image, (x) => x + grow(x))],
+    ["a function of a package", (image) => pointwise(image, (x) => x * structuredClone(2))],
+    ["a method", (image) => pointwise(image, (x) => holder.bend(x))],
+    ["a value that is not there", (image) => pointwise(image, (x) => x * (missing.size as number))],
+    ["an element that is not there", (image) => pointwise(image, (x) => x * (powers[7] as number))],
+    ["a whole object", (image) => pointwise(image, (x) => x * (holder as unknown as number))],
+    ["a whole parameter", (image) => pointwise(image, (x) => x * (table as unknown as number))],
     [
       "an axis that the grid lacks",
-      (x) => attend(x, x, x, { keys: where((q, k) => (q as { h: number; time?: number }).time === k.h) }),
+      (image) =>
+        attend(image, image, image, { keys: where((q, k) => (q as { h: number; time?: number }).time === k.h) }),
     ],
-    ["an index beyond a parameter", (x) => attend(x, x, x, { score: (s) => s + table.at(2, 0) })],
-    ["an index too few", (x) => attend(x, x, x, { score: (s) => s + table.at(1) })],
-    ["a stored lambda that is not marked", (x) => attend(x, x, x, anyScore)],
+    ["an index beyond a parameter", (image) => attend(image, image, image, { score: (s) => s + table.at(2, 0) })],
+    ["an index too few", (image) => attend(image, image, image, { score: (s) => s + table.at(1) })],
+    ["a stored lambda that is not marked", (image) => attend(image, image, image, anyScore)],
   ])("%s", (name, f) => {
     expect(refusalOf(() => traceImage(f))).toMatchSnapshot(name);
   });
