@@ -64,6 +64,7 @@ export async function deviceRunner(
     const executable = await terminal.task("preparing weights", () => loadExecutable(device, artefact, checkpoint));
     const { program } = artefact;
     return {
+      kind: device.info.kind,
       device: device.info.name,
       kernels: program.steps.length,
       run: async (inputs) => {

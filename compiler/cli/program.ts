@@ -4,18 +4,12 @@ import { Command, CommanderError, Option } from "commander";
 import type { Precision } from "../../ir/types.ts";
 import { packageRoot } from "../packageRoot.ts";
 import type { ImageTarget } from "../toolchain/compileImages.ts";
-import { build } from "./build.ts";
-import { devices } from "./devices.ts";
 import { exitCodes } from "./failure.ts";
-import { inspect } from "./inspect.ts";
 import { published } from "./media/preprocess.ts";
 import type { ModelOptions } from "./model.ts";
 import * as parse from "./options.ts";
-import { profile } from "./profile.ts";
 import { exitCodeOf, messageOf } from "./report.ts";
-import { run } from "./run.ts";
 import { openTerminal } from "./terminal.ts";
-import { verify } from "./verify.ts";
 
 /** Runs one command line (without the names of node and of this program) and gives the exit status. Never throws. */
 export async function main(args: readonly string[]): Promise<number> {
@@ -24,9 +18,7 @@ export async function main(args: readonly string[]): Promise<number> {
     process.exit(error.code === "EPIPE" ? 0 : exitCodes.internal),
   );
   let status: number = exitCodes.success;
-  const program = createProgram(async (work) => {
-    status = await work;
-  });
+  const program = createProgram((code) => (status = code));
   try {
     await program.parseAsync(args, { from: "user" });
     return status;
@@ -56,8 +48,11 @@ type RunFlags = DeviceFlags & {
 type VerifyFlags = Json & { readonly device: parse.DeviceName; readonly dtype: Precision };
 type ProfileFlags = DeviceFlags & { readonly weights?: string; readonly examples: number };
 
-/** `finish` takes the exit status of the command that runs. */
-function createProgram(finish: (status: Promise<number>) => Promise<void>): Command {
+/**
+ * The commands. Each loads what it needs when it runs: help is there at once. `finish` takes the exit status of the
+ * command that ran.
+ */
+function createProgram(finish: (status: number) => void): Command {
   const program = new Command("fovea")
     .description(
       "Compiles vision, video and set transformers written in TypeScript to fused CUDA kernels, and runs them.",
@@ -78,21 +73,17 @@ function createProgram(finish: (status: Promise<number>) => Promise<void>): Comm
     )
     .option("--out <folder>", "where the artefact goes (default: a folder named after the model)")
     .addOption(json())
-    .action((model: string, flags: BuildFlags) =>
-      finish(
-        build(
-          model,
-          {
-            ...flags,
-            precision: flags.dtype,
-            targets: flags.arch ?? null,
-            out: flags.out ?? null,
-            json: flags.json === true,
-          },
-          openTerminal(flags),
-        ),
-      ),
-    );
+    .action(async (model: string, flags: BuildFlags) => {
+      const { build } = await import("./build.ts");
+      const options = {
+        ...flags,
+        precision: flags.dtype,
+        targets: flags.arch ?? null,
+        out: flags.out ?? null,
+        json: flags.json === true,
+      };
+      finish(await build(model, options, openTerminal(flags)));
+    });
 
   withModel(program.command("run"))
     .description("run a model or an artefact on pictures, clips or arrays")
@@ -117,7 +108,8 @@ function createProgram(finish: (status: Promise<number>) => Promise<void>): Comm
       parse.parseCount,
     )
     .addOption(json())
-    .action((model: string, flags: RunFlags) => {
+    .action(async (model: string, flags: RunFlags) => {
+      const { run } = await import("./run.ts");
       const { mean, deviation, interval = null } = flags;
       const options = {
         ...flags,
@@ -128,7 +120,7 @@ function createProgram(finish: (status: Promise<number>) => Promise<void>): Comm
         preprocessing: { mean, deviation, interval },
         json: flags.json === true,
       };
-      return finish(run(model, options, openTerminal(flags)));
+      finish(await run(model, options, openTerminal(flags)));
     });
 
   withModel(program.command("inspect"))
@@ -140,22 +132,18 @@ function createProgram(finish: (status: Promise<number>) => Promise<void>): Comm
     .option("--kernel <name>", "print the text of this kernel")
     .option("--keep", "the plan that keeps every published intermediate")
     .addOption(json())
-    .action((model: string, flags: InspectFlags) =>
-      finish(
-        inspect(
-          model,
-          {
-            ...flags,
-            precision: flags.dtype,
-            keep: flags.keep === true,
-            stage: flags.stage ?? null,
-            kernel: flags.kernel ?? null,
-            json: flags.json === true,
-          },
-          openTerminal(flags),
-        ),
-      ),
-    );
+    .action(async (model: string, flags: InspectFlags) => {
+      const { inspect } = await import("./inspect.ts");
+      const options = {
+        ...flags,
+        precision: flags.dtype,
+        keep: flags.keep === true,
+        stage: flags.stage ?? null,
+        kernel: flags.kernel ?? null,
+        json: flags.json === true,
+      };
+      finish(await inspect(model, options, openTerminal(flags)));
+    });
 
   program
     .command("verify")
@@ -164,11 +152,16 @@ function createProgram(finish: (status: Promise<number>) => Promise<void>): Comm
     .addOption(device())
     .addOption(dtype().default("f32"))
     .addOption(json())
-    .action((cases: string[], flags: VerifyFlags) =>
+    .action(async (cases: string[], flags: VerifyFlags) => {
+      const { verify } = await import("./verify.ts");
       finish(
-        verify(cases, { device: flags.device, precision: flags.dtype, json: flags.json === true }, openTerminal(flags)),
-      ),
-    );
+        await verify(
+          cases,
+          { device: flags.device, precision: flags.dtype, json: flags.json === true },
+          openTerminal(flags),
+        ),
+      );
+    });
 
   withModel(program.command("profile"))
     .description("measure a model or an artefact kernel by kernel, and by module as the author wrote it")
@@ -178,21 +171,25 @@ function createProgram(finish: (status: Promise<number>) => Promise<void>): Comm
     .addOption(dtype())
     .option("--examples <n>", "the batch", parse.parseCount, 1)
     .addOption(json())
-    .action((model: string, flags: ProfileFlags) =>
-      finish(
-        profile(
-          model,
-          { ...flags, precision: flags.dtype ?? null, weights: flags.weights ?? null, json: flags.json === true },
-          openTerminal(flags),
-        ),
-      ),
-    );
+    .action(async (model: string, flags: ProfileFlags) => {
+      const { profile } = await import("./profile.ts");
+      const options = {
+        ...flags,
+        precision: flags.dtype ?? null,
+        weights: flags.weights ?? null,
+        json: flags.json === true,
+      };
+      finish(await profile(model, options, openTerminal(flags)));
+    });
 
   program
     .command("devices")
     .description("list what this machine can run programs on")
     .addOption(json())
-    .action((flags: Json) => finish(devices({ json: flags.json === true }, openTerminal(flags))));
+    .action(async (flags: Json) => {
+      const { devices } = await import("./devices.ts");
+      finish(await devices({ json: flags.json === true }, openTerminal(flags)));
+    });
 
   return program;
 }

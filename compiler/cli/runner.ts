@@ -3,6 +3,7 @@ import type { NumberArrays } from "./arrays.ts";
 
 /** A network with its weights on something that runs it. */
 export type Runner = Disposable & {
+  readonly kind: "cuda" | "emulated" | "evaluator";
   /** What it runs on, for people. */
   readonly device: string;
   /** Launches of one run; null where nothing is launched. */

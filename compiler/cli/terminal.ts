@@ -1,5 +1,4 @@
 import Table from "cli-table3";
-import ora from "ora";
 import picocolors from "picocolors";
 
 /** What commands write to: answers to the standard output, progress to the standard error. */
@@ -25,6 +24,7 @@ export function openTerminal(options: { readonly json?: true }): Terminal {
 }
 
 const spinningTask: Terminal["task"] = async (text, work) => {
+  const { default: ora } = await import("ora");
   const spinner = ora({ text, stream: process.stderr }).start();
   // Most of the work keeps the event loop busy: each new text is drawn at once.
   const say = (next: string): void => {

@@ -11,6 +11,7 @@ import { traceCase } from "./model.ts";
 import { type DeviceName } from "./options.ts";
 import { messageOf } from "./report.ts";
 import { openRunner } from "./openRunner.ts";
+import type { Runner } from "./runner.ts";
 import { table, type Terminal } from "./terminal.ts";
 
 export type VerifyOptions = { readonly device: DeviceName; readonly precision: Precision; readonly json: boolean };
@@ -87,7 +88,7 @@ async function verifyCase(golden: GoldenCase, options: VerifyOptions, terminal: 
   }
 }
 
-type Run = { readonly computed: NumberArrays; readonly device: string; readonly kernels: number | null };
+type Run = { readonly computed: NumberArrays; readonly device: Runner["kind"]; readonly kernels: number | null };
 type PlanOptions = VerifyOptions & { readonly keep: boolean };
 
 async function runPlan(
@@ -108,7 +109,7 @@ async function runPlan(
   using runner = await openRunner(graph, checkpoint, request, terminal);
   const plan = options.keep ? "with every intermediate" : "as users get it";
   const computed = await terminal.task(`running ${golden.system}/${golden.case} ${plan}`, () => runner.run(inputs));
-  return { computed, device: runner.device, kernels: runner.kernels };
+  return { computed, device: runner.kind, kernels: runner.kernels };
 }
 
 const parametersOf = (graph: Graph): { readonly name: string; readonly shape: readonly number[] }[] =>

@@ -1,0 +1,26 @@
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { execa } from "execa";
+
+export const root: string = fileURLToPath(new URL("../..", import.meta.url));
+const entry = join(root, "dist/compiler/cli/main.js");
+
+/** Builds dist/ as `npm ci` does. */
+export async function buildCommandLine(): Promise<void> {
+  await execa("npm", ["run", "build"], { cwd: root });
+}
+
+export type Answer = { readonly status: number | undefined; readonly out: string; readonly err: string };
+
+/** Runs `fovea` as a newcomer would, in a process of its own. */
+export async function fovea(
+  args: readonly string[],
+  options: { readonly folder?: string; readonly environment?: NodeJS.ProcessEnv } = {},
+): Promise<Answer> {
+  const { exitCode, stdout, stderr } = await execa("node", [entry, ...args], {
+    cwd: options.folder ?? root,
+    env: { ...options.environment },
+    reject: false,
+  });
+  return { status: exitCode, out: stdout, err: stderr };
+}
