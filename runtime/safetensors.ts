@@ -113,7 +113,16 @@ export const writeSafetensors = (
 export const encodeSafetensors = (
   tensors: ReadonlyMap<string, TensorToWrite>,
   metadata: ReadonlyMap<string, string> = new Map(),
-): Uint8Array => Buffer.concat([layOut(tensors, metadata), ...[...tensors.values()].map(({ bytes }) => bytes)]);
+): Uint8Array => {
+  const parts = [layOut(tensors, metadata), ...[...tensors.values()].map(({ bytes }) => bytes)];
+  const whole = new Uint8Array(parts.reduce((total, part) => total + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+};
 
 const layOut = (tensors: ReadonlyMap<string, TensorToWrite>, metadata: ReadonlyMap<string, string>): Uint8Array => {
   const entries: [string, unknown][] = metadata.size > 0 ? [[metadataKey, Object.fromEntries(metadata)]] : [];
@@ -244,20 +253,30 @@ const checkOffsets = (tensors: ReadonlyMap<string, TensorEntry>, dataBytes: numb
 /** A key that an object of this (valid) JSON text has twice: JSON.parse would keep the last and say nothing. */
 const repeatedKey = (json: string): string | null => {
   const open: Set<string>[] = [];
-  const tokens = /"(?:[^"\\]|\\.)*"(\s*:)?|[{}]/g;
-  for (let token = tokens.exec(json); token !== null; token = tokens.exec(json)) {
-    const [text, colon] = token;
-    if (text === "{") open.push(new Set());
-    else if (text === "}") open.pop();
-    else if (colon !== undefined) {
-      const key: unknown = JSON.parse(text.slice(0, text.length - colon.length));
+  for (let at = 0; at < json.length; at++) {
+    const code = json.charCodeAt(at);
+    if (code === brace.open) open.push(new Set());
+    else if (code === brace.close) open.pop();
+    else if (code === quote) {
+      const start = at;
+      for (at++; json.charCodeAt(at) !== quote; at++) if (json.charCodeAt(at) === backslash) at++;
       const keys = open.at(-1);
-      if (typeof key !== "string" || keys === undefined) continue;
+      if (keys === undefined || !isColonNext(json, at + 1)) continue;
+      const key = String(JSON.parse(json.slice(start, at + 1)));
       if (keys.has(key)) return key;
       keys.add(key);
     }
   }
   return null;
+};
+const brace = { open: 0x7b, close: 0x7d } as const;
+const quote = 0x22;
+const backslash = 0x5c;
+
+const isColonNext = (json: string, from: number): boolean => {
+  let at = from;
+  while (" \t\n\r".includes(json.charAt(at)) && at < json.length) at++;
+  return json.charAt(at) === ":";
 };
 
 const isObject = (value: unknown): value is object =>
