@@ -29,6 +29,12 @@ export function printCudaOperand(scalar: Scalar, scope: CudaScope, as: CudaType)
   return atLeast(print(scalar, as, printerOf(scope)), level.primary);
 }
 
+/** An integer in the narrowest type that holds it: for use as an array's index. */
+export function printIndex(scalar: Scalar, scope: CudaScope): string {
+  const printer = printerOf(scope);
+  return print(scalar, typeOf(scalar, printer.types) === "long" ? "long" : "int", printer).text;
+}
+
 /** A number as a float literal: the shortest that reads back as the nearest float32. */
 export function floatLiteral(value: number): string {
   if (Number.isNaN(value)) return "NAN";

@@ -45,9 +45,14 @@ export function chooseRunWidth(
   );
 }
 
-/** How far apart neighbours along a variable lie; undefined where that differs from place to place. */
-export const strideAlong = (offset: Access["offset"], along: string, ranges: Ranges): number | undefined =>
-  linearIn(offset, along, ranges)?.coefficient;
+/** How far apart neighbours along a variable lie; undefined where that differs from place to place, or there are none. */
+export function strideAlong(offset: Access["offset"], along: string, ranges: Ranges): number | undefined {
+  if (ranges[along]?.max === ranges[along]?.min) return undefined;
+  const line = linearIn(offset, along, ranges);
+  if (line !== undefined) return line.coefficient;
+  if (runLength(offset, along, ranges, 2) === 2) return 1;
+  return runLength(add(offset, variable(along)), along, ranges, 2) === 2 ? 0 : undefined;
+}
 
 export function operandOf(operands: readonly Operand[], access: Access): Operand {
   const operand = operands[access.operand];

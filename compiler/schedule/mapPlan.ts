@@ -2,7 +2,7 @@ import type { BlockCount } from "../../ir/program.ts";
 import type { Ranges } from "../../ir/scalarRange.ts";
 import { bytesOf } from "../../ir/types.ts";
 import { chooseRunWidth, operandOf, strideAlong } from "./elementRuns.ts";
-import type { Access, MapKernel, Operand } from "./kernels.ts";
+import type { Access, MapKernel } from "./kernels.ts";
 
 /** Which results a thread of a map kernel computes. */
 export type MapPlan = {
@@ -60,13 +60,13 @@ function traffic(
   along: "n" | "r",
   ranges: Ranges,
 ): number {
-  const few = columns < 16;
+  // A handful of channels of neighbouring rows share sectors.
+  const few = along === "n" && columns < 16;
   return accesses.reduce((total, access) => {
     const bytes = bytesOf[operandOf(operands, access).storage];
     const stride = strideAlong(access.offset, along, ranges);
     if (stride === 0) return total;
     if (stride === 1) return total + bytes;
-    // A handful of columns fit the same sectors either way.
     return total + (few ? 2 * bytes : 32);
   }, 0);
 }
@@ -74,7 +74,7 @@ function traffic(
 /** Enough threads for a GPU: about 16,000 an example, or as many as there are elements to fold. */
 function chooseSlices(over: number, items: number): number {
   let slices = 1;
-  while (slices < 32 && slices * 8 <= over && slices * items < 16_384) slices *= 2;
+  while (slices < 32 && slices * 16 <= over && slices * items < 16_384) slices *= 2;
   return slices;
 }
 

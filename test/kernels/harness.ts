@@ -52,9 +52,12 @@ export async function launch(run: Launch, checks: Checks = strictChecks): Promis
 
 let opened: Promise<Device> | undefined;
 
-/** One device for all tests of a file. */
-export function emulatedDevice(): Promise<Device> {
-  opened ??= buildEmulator().then((library) => openDevice({ kind: "emulated", library }));
+/** One device for all tests of a file, until a kernel fails: then another. */
+export async function emulatedDevice(): Promise<Device> {
+  const device = await opened;
+  if (device !== undefined && !device.lost) return device;
+  device?.[Symbol.dispose]();
+  opened = buildEmulator().then((library) => openDevice({ kind: "emulated", library }));
   return opened;
 }
 
@@ -68,7 +71,8 @@ function withModule<Result>(driver: Driver, image: Uint8Array, work: (module: Cu
   try {
     return work(module);
   } finally {
-    driver.call("cuModuleUnload", module);
+    // After a failure the context is lost, and its modules with it.
+    driver.status("cuModuleUnload", module);
   }
 }
 
