@@ -1,0 +1,59 @@
+import { readdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { caseCheckpoint, caseInputs, expectedArray, readCaseArrays } from "../../compiler/cli/golden/arrays.ts";
+import { type GoldenCase, readCase } from "../../compiler/cli/golden/case.ts";
+import { compare } from "../../compiler/cli/golden/compare.ts";
+import type { Model } from "../../compiler/dsl/index.ts";
+import { evaluate } from "../../ir/evaluate.ts";
+import type { Graph, Output } from "../../ir/graph.ts";
+import { layoutShape } from "../../ir/layoutOffset.ts";
+
+/** The folders below test/golden/SYSTEM. */
+export function goldenCases(system: string): readonly string[] {
+  const folder = fileURLToPath(new URL(`../golden/${system}`, import.meta.url));
+  return readdirSync(folder).map((name) => `${folder}/${name}`);
+}
+
+/** What the network of a case computes in float64, against what the published code computed: what differs, by name. */
+export function differences(model: Model, golden: GoldenCase): readonly string[] {
+  const graph = model.trace(model.fromCase(golden));
+  const stored = readCaseArrays(golden);
+  const inputs = caseInputs(golden, stored);
+  const parameters = parametersOf(graph);
+  using checkpoint = caseCheckpoint(golden, parameters);
+  const batch = Object.values(golden.inputs)[0]?.shape[0] ?? 1;
+  const { outputs, kept } = evaluate(graph, {
+    batch,
+    inputs: Object.fromEntries([...inputs].map(([name, { values }]) => [name, values])),
+    parameters: Object.fromEntries(parameters.map(({ name }) => [name, checkpoint.tensors.get(name)?.values() ?? []])),
+  });
+  return Object.entries({ ...golden.intermediates, ...golden.outputs }).flatMap(([name, { shape }]) => {
+    const isOutput = name in golden.outputs;
+    const values = (isOutput ? outputs : kept)[name];
+    const port = (isOutput ? graph.outputs : graph.kept).find((each) => each.name === name);
+    const computed =
+      values === undefined || port === undefined ? undefined : { shape: shapeOf(graph, port, batch), values };
+    const { ok, note, relL2 } = compare(name, shape, computed, expectedArray(golden, stored, name), {
+      relL2: 1e-5,
+      maxAbs: Infinity,
+    });
+    return ok ? [] : [`${name}: ${relL2} ${note}`];
+  });
+}
+
+export { readCase };
+
+/** What the caller receives. */
+function shapeOf(graph: Graph, { value, layout }: Output, batch: number): readonly number[] {
+  const node = graph.nodes.find(({ id }) => id === value);
+  if (node === undefined) throw new Error(`%${value} is not in the graph`);
+  return layoutShape(layout, node.type).map((size) => (typeof size === "number" ? size : size.batchTimes * batch));
+}
+
+/** The tensors that a graph reads, each once. */
+export function parametersOf(graph: Graph): readonly { readonly name: string; readonly shape: readonly number[] }[] {
+  const parameters = new Map(
+    graph.nodes.flatMap((node) => (node.op === "parameter" ? [[node.attrs.name, node.attrs] as const] : [])),
+  );
+  return [...parameters.values()];
+}
