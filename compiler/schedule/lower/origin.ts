@@ -1,6 +1,12 @@
 import type { Node, ValueId } from "../../../ir/graph.ts";
 import type { Linear, Origin } from "../../../ir/program.ts";
 import { bytesOf, rowsOf, type TensorType } from "../../../ir/types.ts";
+import type { AxisNumbers, Pattern } from "../../../ir/patterns.ts";
+import type { Scalar } from "../../../ir/scalar.ts";
+import { variable } from "../../../ir/scalarBuild.ts";
+import { printScalar } from "../../../ir/scalarText.ts";
+import { substitute, substituteArguments } from "../../../ir/scalarWalk.ts";
+import { isViewOp } from "../view.ts";
 import { storageOf, type Context, type Launch } from "./context.ts";
 
 /** Where a kernel came from, and what it computes in one line of mathematics. */
@@ -9,38 +15,90 @@ export const originOf = (context: Context, first: Node, result: ValueId): Origin
   return { file: span.file, line: span.line, column: span.column, path, formula: formulaOf(context, first, result) };
 };
 
+/** The author's mathematics: `x + (attn @ proj.weight^T + proj.bias)`. */
 const formulaOf = (context: Context, first: Node, result: ValueId): string => {
   const behind = context.roles.epilogue(first.id);
   const core = coreFormula(context, first);
   if (!behind || behind.id !== result) return core;
-  const others = behind.inputs.filter((id) => id !== first.id).map((id) => nameOf(context, id));
-  return `pointwise(${[core, ...others].join(", ")})`;
+  const names = behind.inputs.map((id) => (id === first.id ? core : nameOf(context, id)));
+  return bodyText(behind.attrs.body, names);
 };
 
+const bodyText = (body: Scalar, names: readonly string[]): string =>
+  printScalar(substituteArguments(body, (i) => variable(names[i] ?? "?")));
+
 const coreFormula = (context: Context, first: Node): string => {
-  const name = (i: number): string => {
-    const id = first.inputs[i];
-    return id === undefined ? "?" : nameOf(context, id);
-  };
+  const names = first.inputs.map((id) => nameOf(context, id));
+  const [x, weight] = names;
   switch (first.op) {
     case "linear":
-      return `${name(0)} @ ${name(1)}^T`;
+      return `${x} @ ${weight}^T`;
     case "conv":
-      return `conv(${name(0)}, ${name(1)})`;
+      return `conv(${x}, ${weight})`;
     case "attend":
-      return `attend(${first.attrs.normalize}, ${first.attrs.pattern.kind}, heads ${first.attrs.heads})`;
+      return `${first.attrs.normalize}(${printScalar(substitute(first.attrs.score, { s: variable(`${shortNumber(first.attrs.scale)} q k^T`) }))}) v, ${first.attrs.heads} heads, keys ${patternText(first.attrs.pattern)}`;
+    case "pointwise":
+      return bodyText(first.attrs.body, names);
     default:
-      return `${first.op}(${first.inputs.map((_, i) => name(i)).join(", ")})`;
+      return `${first.op}(${names.join(", ")})`;
   }
 };
 
+const shortNumber = (value: number): string => `${Number(value.toPrecision(6))}`;
+
+/** A pattern as an author writes it. */
+const patternText = (pattern: Pattern): string => {
+  switch (pattern.kind) {
+    case "all":
+    case "prefix":
+      return `${pattern.kind}()`;
+    case "along":
+    case "same":
+      return `${pattern.kind}(${pattern.axes.join(", ")})`;
+    case "window":
+      return `window(${numbersText(pattern.size)}, shift ${numbersText(pattern.shift)})`;
+    case "near":
+      return `near(${numbersText(pattern.radius)}, ${pattern.border})`;
+    case "every":
+      return `every(${numbersText(pattern.stride)}, phase ${pattern.phase})`;
+    case "causal":
+      return `causal(${pattern.axis})`;
+    case "where":
+      return `where(${printScalar(pattern.predicate)})`;
+    case "union":
+    case "intersect":
+      return `${pattern.kind}(${pattern.patterns.map(patternText).join(", ")})`;
+  }
+};
+const numbersText = (numbers: AxisNumbers): string =>
+  Object.entries(numbers)
+    .map(([axis, value]) => `${axis} ${value}`)
+    .join(" ");
+
+/** A value's name in a formula: a parameter's own, else the module that made it; views of it are left out. */
 const nameOf = (context: Context, id: ValueId): string => {
   const node = context.roles.node(id);
-  if (node.op === "parameter" || node.op === "input") return node.attrs.name;
+  const [inner] = node.inputs;
+  if (node.op === "parameter") return lastParts(node.attrs.name);
+  if (node.op === "input") return node.attrs.name;
   if (node.op === "normalize" && context.roles.of(id).kind === "fused")
     return `normalize(${nameOf(context, node.inputs[0])})`;
-  return context.roles.of(id).kind === "constant" ? "weights" : `${node.op} of ${node.path.split(".").at(-1) ?? ""}`;
+  if (node.op === "meanPrefix" && inner !== undefined) return `meanPrefix(${nameOf(context, inner)})`;
+  if (context.roles.of(id).kind === "constant") return constantName(context, node);
+  if (isViewOp(node.op) && node.op !== "withPrefix" && inner !== undefined) return nameOf(context, inner);
+  return node.op === "attend" ? "attended" : "x";
 };
+
+/** Folded weights are named by the parameters that they are made of. */
+const constantName = (context: Context, node: Node): string => {
+  const names = node.inputs.map((id) => nameOf(context, id));
+  if (node.op === "pointwise") return `(${bodyText(node.attrs.body, names)})`;
+  if (node.op === "linear") return `(${names.join(" @ ")})`;
+  return names[0] ?? node.op;
+};
+
+/** `model.blocks.0.attn.proj.weight` → `proj.weight`. */
+const lastParts = (name: string): string => name.split(".").slice(-2).join(".");
 
 /** The shapes of what a kernel reads and makes, for its header. */
 export const describe = (context: Context, first: Node, result: ValueId): readonly string[] => [
