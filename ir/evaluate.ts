@@ -1,0 +1,115 @@
+import { GraphError } from "./errors.ts";
+import { evaluateAttend } from "./evaluateAttend.ts";
+import { evaluateConv, evaluateLinear, evaluatePointwise } from "./evaluateCompute.ts";
+import { evaluateResize } from "./evaluateResize.ts";
+import { evaluateNormalize, evaluatePool, evaluateReduce, evaluateSoftmax } from "./evaluateStatistics.ts";
+import {
+  evaluateChannels,
+  evaluateConcat,
+  evaluateMerge,
+  evaluatePack,
+  evaluatePad,
+  evaluatePrefix,
+  evaluateRename,
+  evaluateRows,
+  evaluateSlice,
+  evaluateUnmerge,
+  evaluateUnpack,
+  evaluateWithPrefix,
+} from "./evaluateViews.ts";
+import type { Graph, Node, Op, Ops, Output, ValueId } from "./graph.ts";
+import type { Each } from "./infer.ts";
+import type { TensorType } from "./types.ts";
+import { fromLayout, toLayout, type Value } from "./value.ts";
+
+/** Arrays by name, each dense in the layout that the graph says. */
+export type Arrays = { readonly [name: string]: ArrayLike<number> };
+export type EvaluateOptions = { readonly batch: number; readonly inputs: Arrays; readonly parameters: Arrays };
+export type Evaluated = {
+  readonly outputs: { readonly [name: string]: Float64Array };
+  readonly kept: { readonly [name: string]: Float64Array };
+};
+
+/**
+ * What a graph computes, in float64: the meaning of every op. Throws a GraphError on an array that is missing or has
+ * another number of elements.
+ */
+export const evaluate = (graph: Graph, options: EvaluateOptions): Evaluated => {
+  const values = new Map<ValueId, Value>();
+  const lastRead = new Map<ValueId, ValueId>();
+  for (const node of graph.nodes) for (const input of node.inputs) lastRead.set(input, node.id);
+  const wanted = new Set([...graph.outputs, ...graph.kept].map(({ value }) => value));
+  for (const node of graph.nodes) {
+    values.set(node.id, evaluateNode(node, values, options));
+    for (const input of node.inputs) if (lastRead.get(input) === node.id && !wanted.has(input)) values.delete(input);
+  }
+  const arrays = (outputs: readonly Output[]): { readonly [name: string]: Float64Array } =>
+    Object.fromEntries(
+      outputs.map(({ name, value, layout }) => [name, toLayout(valueOf(values, value), layout, options.batch)]),
+    );
+  return { outputs: arrays(graph.outputs), kept: arrays(graph.kept) };
+};
+
+/** Every value of a graph, as rows and channels: for looking into. */
+export const evaluateValues = (graph: Graph, options: EvaluateOptions): ReadonlyMap<ValueId, Value> => {
+  const values = new Map<ValueId, Value>();
+  for (const node of graph.nodes) values.set(node.id, evaluateNode(node, values, options));
+  return values;
+};
+
+const valueOf = (values: ReadonlyMap<ValueId, Value>, id: ValueId): Value => {
+  const value = values.get(id);
+  if (value === undefined) throw new GraphError(`%${id} is read before it is made`);
+  return value;
+};
+
+const evaluateNode = (node: Node, values: ReadonlyMap<ValueId, Value>, options: EvaluateOptions): Value => {
+  const rule = rules[node.op] as EvaluateRule<Op>;
+  const inputs = node.inputs.map((input) => valueOf(values, input));
+  return rule(inputs as never, node.attrs as never, { ...options, type: node.type });
+};
+
+type Context = EvaluateOptions & { /** The result's. */ readonly type: TensorType };
+type EvaluateRule<K extends Op> = (
+  inputs: Each<Ops[K]["inputs"], Value>,
+  attrs: Ops[K]["attrs"],
+  context: Context,
+) => Value;
+
+const rules: { readonly [K in Op]: EvaluateRule<K> } = {
+  input: (_, { name, layout }, { type, batch, inputs }) =>
+    fromLayout(arrayOf(inputs, "input", name), layout, type, batch, name),
+  parameter: (_, { name, layout }, { type, batch, parameters }) =>
+    fromLayout(arrayOf(parameters, "parameter", name), layout, type, batch, name),
+  constant: (_, { values }, { type }) => ({ type, examples: 1, data: Float64Array.from(values) }),
+  linear: ([x, weight], _, { type }) => evaluateLinear(x, weight, type),
+  conv: ([x, weight], attrs, { type, batch }) => evaluateConv(x, weight, attrs, type, batch),
+  pointwise: (inputs, attrs, { type, batch }) => evaluatePointwise(inputs, attrs, type, batch),
+  normalize: ([x], attrs, { batch }) => evaluateNormalize(x, attrs, batch),
+  softmax: ([x], attrs, { batch }) => evaluateSoftmax(x, attrs, batch),
+  reduce: ([x], attrs, { type, batch }) => evaluateReduce(x, attrs, type, batch),
+  pool: ([x], attrs, { type, batch }) => evaluatePool(x, attrs, type, batch),
+  attend: (inputs, attrs, { type, batch }) => evaluateAttend(inputs, attrs, type, batch),
+  grid: ([x], _, { type, batch }) => evaluateRows(x, type, batch),
+  prefix: ([x], _, { type, batch }) => evaluatePrefix(x, type, batch),
+  withPrefix: ([x, prefix], _, { type, batch }) => evaluateWithPrefix(x, prefix, type, batch),
+  repeatPrefix: ([x], _, { type, batch }) => evaluateRows(x, type, batch),
+  meanPrefix: ([x], _, { type, batch }) => evaluateReduce(x, { kind: "mean" }, type, batch),
+  channels: ([x], attrs, { type, batch }) => evaluateChannels(x, attrs, type, batch),
+  concat: (inputs, attrs, { type, batch }) => evaluateConcat(inputs, attrs, type, batch),
+  merge: ([x], attrs, { type, batch }) => evaluateMerge(x, attrs, type, batch),
+  unmerge: ([x], attrs, { type, batch }) => evaluateUnmerge(x, attrs, type, batch),
+  pad: ([x], attrs, { type, batch }) => evaluatePad(x, attrs, type, batch),
+  unpack: ([x], attrs, { type, batch }) => evaluateUnpack(x, attrs, type, batch),
+  pack: ([x], attrs, { type, batch }) => evaluatePack(x, attrs, type, batch),
+  rename: ([x], _, { type }) => evaluateRename(x, type),
+  expand: ([x], _, { type, batch }) => evaluateRows(x, type, batch),
+  slice: ([x], attrs, { type, batch }) => evaluateSlice(x, attrs, type, batch),
+  resize: ([x], attrs, { type, batch }) => evaluateResize(x, attrs, type, batch),
+};
+
+const arrayOf = (arrays: Arrays, kind: string, name: string): ArrayLike<number> => {
+  const array = Object.hasOwn(arrays, name) ? arrays[name] : undefined;
+  if (array !== undefined) return array;
+  throw new GraphError(`the ${kind} "${name}" is missing; there are ${Object.keys(arrays).join(", ") || "none"}`);
+};

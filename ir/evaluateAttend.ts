@@ -1,0 +1,163 @@
+import { GraphError } from "./errors.ts";
+import type { AttendAttrs } from "./graph.ts";
+import { multiplyRows } from "./matmul.ts";
+import { type CompiledScalar, compileScalar } from "./scalarEvaluate.ts";
+import { printScalar } from "./scalarText.ts";
+import { variablesOf } from "./scalarWalk.ts";
+import { tokensOf } from "./tokens.ts";
+import type { TensorType } from "./types.ts";
+import { exampleOf, mapExamples, type Value } from "./value.ts";
+import { tokenVariable, visibleKeys } from "./visibleKeys.ts";
+
+/** Queries whose scores are held at once. */
+const queriesAtOnce = 128;
+
+/** What attention means, for queries that see the same keys together. */
+export const evaluateAttend = (
+  [q, k, v, ...tables]: readonly [q: Value, k: Value, v: Value, ...tables: readonly Value[]],
+  attrs: AttendAttrs,
+  type: TensorType,
+  batch: number,
+): Value => {
+  const { heads, scale, normalize } = attrs;
+  const groups = visibleKeys(attrs.pattern, q.type, k.type);
+  const headDim = q.type.channels / heads;
+  const valueDim = v.type.channels / heads;
+  return mapExamples(type, batch, (result, example) => {
+    const [queries, keys, values] = [exampleOf(q, example), exampleOf(k, example), exampleOf(v, example)];
+    const score = scoreFunction(attrs, q.type, k.type, tables, example);
+    for (const group of groups) {
+      const count = group.keys.length;
+      if (count === 0) continue;
+      for (let head = 0; head < heads; head++) {
+        const keyRows = gather(keys, group.keys, k.type.channels, head * headDim, headDim);
+        const valueColumns = gatherColumns(values, group.keys, v.type.channels, head * valueDim, valueDim);
+        for (let start = 0; start < group.queries.length; start += queriesAtOnce) {
+          const own = group.queries.subarray(start, start + queriesAtOnce);
+          const queryRows = gather(queries, own, q.type.channels, head * headDim, headDim);
+          const scores = new Float64Array(own.length * count);
+          multiplyRows(
+            { data: queryRows, start: 0, stride: headDim, count: own.length },
+            { data: keyRows, start: 0, stride: headDim, count },
+            headDim,
+            { data: scores, start: 0, stride: count },
+          );
+          for (const [index, query] of own.entries()) {
+            const row = scores.subarray(index * count, (index + 1) * count);
+            for (let key = 0; key < count; key++) {
+              row[key] = score((row[key] ?? 0) * scale, query, group.keys[key] ?? 0, head);
+            }
+            weigh[normalize](row);
+          }
+          const weighted = new Float64Array(own.length * valueDim);
+          multiplyRows(
+            { data: scores, start: 0, stride: count, count: own.length },
+            { data: valueColumns, start: 0, stride: count, count: valueDim },
+            count,
+            { data: weighted, start: 0, stride: valueDim },
+          );
+          for (const [index, query] of own.entries()) {
+            result.set(
+              weighted.subarray(index * valueDim, (index + 1) * valueDim),
+              query * type.channels + head * valueDim,
+            );
+          }
+        }
+      }
+    }
+  });
+};
+
+const gather = (data: Float64Array, rows: Int32Array, channels: number, first: number, width: number): Float64Array => {
+  const gathered = new Float64Array(rows.length * width);
+  for (const [index, row] of rows.entries()) {
+    gathered.set(data.subarray(row * channels + first, row * channels + first + width), index * width);
+  }
+  return gathered;
+};
+
+const gatherColumns = (
+  data: Float64Array,
+  rows: Int32Array,
+  channels: number,
+  first: number,
+  width: number,
+): Float64Array => {
+  const gathered = new Float64Array(rows.length * width);
+  for (const [index, row] of rows.entries()) {
+    for (let c = 0; c < width; c++) gathered[c * rows.length + index] = data[row * channels + first + c] ?? 0;
+  }
+  return gathered;
+};
+
+/** Turns scores into weights, in place. A key whose score is -Infinity is not seen. */
+const weigh: { readonly [N in AttendAttrs["normalize"]]: (scores: Float64Array) => void } = {
+  softmax: (scores) => {
+    const top = scores.reduce((most, score) => Math.max(most, score), -Infinity);
+    let sum = 0;
+    for (const [key, score] of scores.entries()) {
+      const weight = score === -Infinity ? 0 : Math.exp(score - top);
+      scores[key] = weight;
+      sum += weight;
+    }
+    if (sum !== 0) for (const [key, weight] of scores.entries()) scores[key] = weight / sum;
+  },
+  count: (scores) => {
+    const seen = scores.reduce((count, score) => (score === -Infinity ? count : count + 1), 0);
+    for (const [key, score] of scores.entries()) scores[key] = score === -Infinity ? 0 : score / seen;
+  },
+  none: (scores) => {
+    for (const [key, score] of scores.entries()) if (score === -Infinity) scores[key] = 0;
+  },
+};
+
+type Score = (product: number, query: number, key: number, head: number) => number;
+
+const scoreFunction = (
+  { score }: AttendAttrs,
+  query: TensorType,
+  key: TensorType,
+  tables: readonly Value[],
+  example: number,
+): Score => {
+  if (score.kind === "variable" && score.name === "s") return (product) => product;
+  const names = [...variablesOf(score)];
+  const compiled: CompiledScalar = compileScalar(score, {
+    variable: (name) => names.indexOf(name),
+    load: (table, index) => {
+      const value = tables[table];
+      if (value === undefined) throw new GraphError(`there is no table ${table} in ${printScalar(score)}`);
+      return tableElement(value, example, index);
+    },
+  });
+  const [queryTokens, keyTokens] = [tokensOf(query), tokensOf(key)];
+  const fields = names.map((name, slot) => {
+    const isQuery = name.startsWith("q.");
+    const isToken = isQuery || name.startsWith("k.");
+    return isToken
+      ? { slot, isQuery, values: tokenVariable(isQuery ? queryTokens : keyTokens, name.slice(2)) }
+      : undefined;
+  });
+  const ofTokens = fields.filter((field) => field !== undefined);
+  const [productSlot, headSlot] = [names.indexOf("s"), names.indexOf("head")];
+  const slots = new Float64Array(names.length);
+  return (product, queryRow, keyRow, head) => {
+    if (productSlot >= 0) slots[productSlot] = product;
+    if (headSlot >= 0) slots[headSlot] = head;
+    for (const { slot, isQuery, values } of ofTokens) slots[slot] = values[isQuery ? queryRow : keyRow] ?? 0;
+    return compiled(slots);
+  };
+};
+
+const tableElement = (table: Value, example: number, index: readonly number[]): number => {
+  const sizes = [...table.type.axes.map(({ size }) => size), table.type.channels];
+  let flat = 0;
+  for (const [axis, size] of sizes.entries()) {
+    const at = index[axis] ?? -1;
+    if (!(Number.isInteger(at) && at >= 0 && at < size)) {
+      throw new GraphError(`a table of ${sizes.join(" x ")} is read at [${index.join(", ")}]`);
+    }
+    flat = flat * size + at;
+  }
+  return exampleOf(table, example)[flat] ?? Number.NaN;
+};
