@@ -35,7 +35,9 @@ const sourceOf = (operand: Values, shape: readonly number[]): Block => {
   if (data.length === 1) return constant(data[0] ?? 0);
   const inner = countOf(shape.slice(1));
   const scratch = new Float64Array(blockSize);
-  if (shape.length === 2 && data.length === inner)
+  // By its shape and not by its size: in a square, a row and a column have as many elements.
+  const isColumn = operand.shape.length === 2 && operand.shape[1] === 1;
+  if (shape.length === 2 && !isColumn && data.length === inner)
     return (start, size) => {
       for (let i = 0, at = start % inner; i < size;) {
         const run = Math.min(size - i, inner - at);
@@ -45,7 +47,7 @@ const sourceOf = (operand: Values, shape: readonly number[]): Block => {
       }
       return scratch;
     };
-  if (shape.length === 2 && data.length === shape[0])
+  if (shape.length === 2 && isColumn && data.length === shape[0])
     return (start, size) => {
       for (let i = 0; i < size;) {
         const row = Math.floor((start + i) / inner);
