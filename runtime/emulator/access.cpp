@@ -133,7 +133,7 @@ void note(const void* pointer, uint32_t bytes, uint32_t access_and_align, Site s
     const int64_t offset = (int64_t)(address - (uint64_t)b.shared);
     if (offset < 0 || offset + bytes > b.shared_bytes) fail(failure_illegal_address, format("access of %u bytes at shared 0x%llx, outside the block's %u bytes", bytes, (long long)offset, b.shared_bytes), site);
     if (offset % align) fail(failure_misaligned, format("access of %u bytes at misaligned shared 0x%llx", bytes, (long long)offset), site);
-    if (config.races) race_access(f, (uint32_t)offset, bytes, access, site, access & access_async);
+    if (config.races) race_access(f, (uint32_t)offset, bytes, access, site, access & access_async ? RaceAccess::issue : RaceAccess::generic);
     kind.shared = true;
     if (config.counters) log_access(f, (uint64_t)offset, kind, false, site);
   } else {

@@ -116,7 +116,7 @@ void bulk_load(uint32_t to, const void* from, uint32_t bytes, uint32_t mbarrier,
   shared_at(b, to, bytes, "bulk copy", site);
   find_mbarrier(b, mbarrier, site);
   if (watching) check_global((uint64_t)from, bytes, access_read, site);
-  if (config.races) race_access(f, to, bytes, access_write, site);
+  if (config.races) race_access(f, to, bytes, access_write, site, RaceAccess::async_proxy);
   BulkCopy copy{};
   copy.kind = BulkCopy::Kind::load, copy.shared = to, copy.mbarrier = mbarrier, copy.bytes = bytes, copy.global = (uint64_t)from;
   copy.block = &b, copy.owner = f, copy.site = site;
@@ -129,7 +129,7 @@ void bulk_store(void* to, uint32_t from, uint32_t bytes, Site site) {
   if (from & 15 || bytes & 15 || (uintptr_t)to & 15) fail(failure_misaligned, "bulk copy: addresses and size must be multiples of 16", site);
   shared_at(b, from, bytes, "bulk copy", site);
   if (watching) check_global((uint64_t)to, bytes, access_write, site);
-  if (config.races) race_access(f, from, bytes, access_read, site);
+  if (config.races) race_access(f, from, bytes, access_read, site, RaceAccess::async_proxy);
   BulkCopy copy{};
   copy.kind = BulkCopy::Kind::store, copy.shared = from, copy.bytes = bytes, copy.global = (uint64_t)to;
   copy.block = &b, copy.owner = f, copy.group = f->bulk_group, copy.site = site;
@@ -155,7 +155,7 @@ static void submit_tensor(BulkCopy::Kind kind, uint32_t shared, const void* map,
   shared_at(b, shared, copy.bytes, "TMA", site);
   copy.kind = kind, copy.shared = shared, copy.block = &b, copy.owner = f, copy.group = f->bulk_group;
   const bool load = kind == BulkCopy::Kind::tensor_load;
-  if (config.races) race_access(f, shared, copy.bytes, load ? access_write : access_read, site);
+  if (config.races) race_access(f, shared, copy.bytes, load ? access_write : access_read, site, RaceAccess::async_proxy);
   if (load) submit(*b.cluster, copy);
   else b.cluster->bulk.push_back(copy);
 }
@@ -170,6 +170,9 @@ void tma_load(uint32_t to, const void* map, uint32_t mbarrier, const int32_t* at
 void tma_store(const void* map, uint32_t from, const int32_t* at, int rank, TmaReduce reduce, Site site) {
   BulkCopy copy{};
   copy.reduce = reduce, copy.site = site;
+  TensorMapImage m;
+  memcpy(&m, map, sizeof m);
+  if (reduce != TmaReduce::none && !(m.is_float && m.element_bytes == 4)) fail(failure_launch, "TMA: reductions are emulated for float32 only", site);
   submit_tensor(BulkCopy::Kind::tensor_store, from, map, at, rank, copy);
 }
 void bulk_commit() { this_fiber()->bulk_group++; }

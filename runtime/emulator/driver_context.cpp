@@ -1,6 +1,8 @@
 // Initialisation, the device and its attributes, contexts, errors, and the fovea_emu_ functions.
 #include <dlfcn.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cctype>
 #include <cstdio>
 
@@ -51,6 +53,12 @@ static void export_own_symbols() {
   Dl_info info;
   if (dladdr((const void*)&export_own_symbols, &info) && info.dli_fname) dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL);
 }
+/** Device memory is host memory: a limit that the host does not have would end the process instead of the allocation. */
+static void choose_memory_limit() {
+  if (config.memory_limit) return;
+  const uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+  config.memory_limit = std::min<uint64_t>(16ull << 30, machine / 2);
+}
 static void read_environment() {
   for (const Setting& s : settings) {
     std::string name = "FOVEA_EMU_";
@@ -87,6 +95,7 @@ DRIVER int cuInit(unsigned flags) {
   driver().initialised = true;
   export_own_symbols();
   read_environment();
+  choose_memory_limit();
   return success;
 }
 DRIVER int cuDriverGetVersion(int* version) {

@@ -29,13 +29,13 @@ extern "C" {
  * key in capitals, which cuInit reads.
  *
  *   counters       1: count accesses and traffic (2 to 10 times slower)
- *   races          1: report shared-memory races (much slower)
+ *   races          1: report shared-memory races, and asynchronous reads of what was written without a proxy fence (5 times slower)
  *   uninitialised  1: report reads of device memory that nobody wrote; for memory allocated from then on
  *   bounds         1: check every announced access exactly. Without it, only accesses beyond the guard page behind each
  *                  allocation (at most 255 bytes further) are caught
  *   seed           0: threads and copies run in a fixed order. Otherwise they are shuffled: run several seeds
  *   workers        threads that run blocks; 0: one per core
- *   memory_limit   bytes of device memory (16 GiB)
+ *   memory_limit   bytes of device memory (16 GiB, or half of the machine's memory if that is less)
  *   late_copies    1: asynchronous copies happen at the wait; 0: at once
  *   poison         1: memory starts as 0xFF bytes, which are NaN
  *   deferred_streams  1: work is done when something waits for it; 0: at once, in the call

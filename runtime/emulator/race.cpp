@@ -7,7 +7,7 @@ namespace emu {
 /** Who touched a word last. `thread` counts from 1; 0 is nobody. Every reader since the last write is kept. */
 struct WordShadow {
   uint32_t writer = 0, write_clock = 0;
-  bool write_atomic = false;
+  bool write_atomic = false, write_async = false;
   struct Reader {
     uint32_t thread, clock;
   };
@@ -35,6 +35,7 @@ void race_start(Block& b) {
   for (uint32_t t = 0; t < b.threads; t++) {
     b.fibers[t].clock.assign(b.threads, 0);
     b.fibers[t].clock[t] = 1;
+    b.fibers[t].fence_clock.assign(b.threads, 0);
   }
   for (Barrier& k : b.barriers) k.clock.assign(b.threads, 0);
 }
@@ -81,13 +82,25 @@ void race_acquire(Fiber* f, Block& b, uint32_t mbarrier) {
   if (!clock.empty()) join(f->clock, clock);
 }
 
+void fence_async_proxy() {
+  if (!config.races) return;
+  Fiber* f = this_fiber();
+  f->fence_clock = f->clock;
+  f->clock[f->linear]++;
+}
+/** Whether the writer fenced after its write, or the reader after it learned of the write. */
+static bool fenced(Block& b, const Fiber* reader, const WordShadow& s) {
+  const uint32_t writer = s.writer - 1;
+  return s.write_async || b.fibers[writer].fence_clock[writer] >= s.write_clock || reader->fence_clock[writer] >= s.write_clock;
+}
+
 [[noreturn]] static void report(Fiber* f, const char* kind, uint32_t offset, uint32_t other, Site other_site, Site site) {
   std::string text = format("shared-memory race (%s) at shared 0x%x with thread %u", kind, offset, other);
   if (other_site.file) text += " at " + place(other_site);
   (void)f;
   fail(failure_launch, text + ";", site);
 }
-void race_access(Fiber* f, uint32_t offset, uint32_t bytes, uint32_t access, Site site, bool check_only) {
+void race_access(Fiber* f, uint32_t offset, uint32_t bytes, uint32_t access, Site site, RaceAccess kind) {
   Block& b = block_of(f);
   const uint32_t own = f->linear;
   const bool write = access & access_write, atomic = access & access_atomic;
@@ -100,9 +113,11 @@ void race_access(Fiber* f, uint32_t offset, uint32_t bytes, uint32_t access, Sit
     if (write && !atomic)
       for (const auto& r : s.readers)
         if (r.thread != own && r.clock > f->clock[r.thread]) report(f, "write after read", i * word_bytes, r.thread, s.read_site, site);
-    if (check_only) continue;
+    if (kind == RaceAccess::async_proxy && !write && s.writer && !fenced(b, f, s))
+      fail(failure_launch, format("shared 0x%x was written by thread %u at %s and is read asynchronously without fence.proxy.async (fence_async_shared) between;", i * word_bytes, writer, place(s.write_site).c_str()), site);
+    if (kind == RaceAccess::issue) continue;
     if (write) {
-      s.writer = own + 1, s.write_clock = f->clock[own], s.write_atomic = atomic, s.write_site = site;
+      s.writer = own + 1, s.write_clock = f->clock[own], s.write_atomic = atomic, s.write_site = site, s.write_async = kind == RaceAccess::async_proxy;
       s.readers.clear();
     } else {
       bool known = false;

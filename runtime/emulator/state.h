@@ -19,7 +19,7 @@ struct Config {
   bool deferred_streams = false;
   uint64_t seed = 0;           // 0: in order; otherwise schedules and copy times are shuffled
   int workers = 0;             // 0: one per core
-  uint64_t memory_limit = 16ull << 30;
+  uint64_t memory_limit = 0;   // 0 until cuInit: then 16 GiB, or half of the machine's memory if that is less
   uint64_t spin_ms = 3000;
   uint64_t watchdog_ms = 20000;
 };
@@ -54,7 +54,8 @@ struct alignas(64) Fiber : ThreadView {
   uint32_t copy_group = 0, bulk_group = 0, wgmma_issued = 0, notes = 0, registers = 0;
   std::vector<PendingCopy> copies;
   std::vector<uint32_t> wgmma_groups;
-  std::vector<uint32_t> clock;  // vector clock of the race check
+  // Of the race check: the vector clock, and what it was at the last proxy fence.
+  std::vector<uint32_t> clock, fence_clock;
 };
 
 /** A wgmma as recorded by its 32 lanes. */

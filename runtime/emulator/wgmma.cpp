@@ -122,11 +122,11 @@ static void check_races(Warp& w, const WgmmaRecord& r) {
   Fiber* f = &w.block->fibers[w.index * 32];
   const Descriptor b(r.operands.b);
   for (uint32_t n = 0; n < (uint32_t)r.operands.n; n += r.operands.b_transposed ? 8 : 1)
-    for (uint32_t k = 0; k < 16; k += r.operands.b_transposed ? 1 : 8) race_access(f, b.address(n, k, r.operands.b_transposed), 16, access_read, r.site);
+    for (uint32_t k = 0; k < 16; k += r.operands.b_transposed ? 1 : 8) race_access(f, b.address(n, k, r.operands.b_transposed), 16, access_read, r.site, RaceAccess::async_proxy);
   if (r.operands.a_registers) return;
   const Descriptor a(r.operands.a);
   for (uint32_t m = 0; m < 16; m++)
-    for (uint32_t k = 0; k < 16; k++) race_access(f, a.address((w.index & 3) * 16 + m, k, r.operands.a_transposed), 2, access_read, r.site);
+    for (uint32_t k = 0; k < 16; k++) race_access(f, a.address((w.index & 3) * 16 + m, k, r.operands.a_transposed), 2, access_read, r.site, RaceAccess::async_proxy);
 }
 
 /** Records [from, to) share their accumulators. */

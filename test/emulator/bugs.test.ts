@@ -12,7 +12,14 @@ import { int, onGpu, openTestDevice, type Argument, type TestDevice } from "./dr
 let device: TestDevice;
 const kernels = ["divergent_barrier", "missing_lanes", "mixed_collectives", "ring", "late_wait", "never_waited"];
 kernels.push("missing_barrier", "ldmatrix_race", "out_of_bounds", "uninitialised", "misaligned", "busy_wait");
-kernels.push("wild_pointer", "stack_overflow", "endless_loop", "outside_shared", "too_many_registers");
+kernels.push(
+  "wild_pointer",
+  "stack_overflow",
+  "endless_loop",
+  "outside_shared",
+  "too_many_registers",
+  "missing_proxy_fence",
+);
 beforeAll(async () => {
   if (onGpu) return;
   device = await openTestDevice();
@@ -58,6 +65,15 @@ type Case = readonly [
   says: RegExp,
 ];
 const cases: readonly Case[] = [
+  [
+    "missing_proxy_fence",
+    1,
+    32,
+    { races: 1 },
+    undefined,
+    launchFailed,
+    /shared 0x0 was written by thread 0 at bugs\.cu:\d+ and is read asynchronously without fence\.proxy\.async/,
+  ],
   [
     "divergent_barrier",
     1,

@@ -17,7 +17,8 @@ DEV void mbar_arrive_cluster(uint32_t bar, uint32_t rank, emu::Site site = emu::
 DEV void mbar_arrive_expect_tx(uint32_t bar, uint32_t bytes, emu::Site site = emu::here()) { emu::mbarrier_arrive(bar, bytes, site); }
 DEV void mbar_wait(uint32_t bar, uint32_t parity, emu::Site site = emu::here()) { emu::mbarrier_wait(bar, parity, site); }
 DEV bool mbar_test(uint32_t bar, uint32_t parity, emu::Site site = emu::here()) { return emu::mbarrier_test(bar, parity, site); }
-DEV void fence_async_shared() {}
+/** Orders ordinary writes to shared memory before the accesses of bulk copies, TMA and wgmma. */
+DEV void fence_async_shared() { emu::fence_async_proxy(); }
 
 /** Contiguous copies of a multiple of 16 bytes. */
 DEV void bulk_load(uint32_t to, const void* from, uint32_t bytes, uint32_t bar, emu::Site site = emu::here()) { emu::bulk_load(to, from, bytes, bar, site); }

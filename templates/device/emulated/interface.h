@@ -67,6 +67,8 @@ void cp_async(uint32_t to, const void* from, uint32_t bytes, bool live, Site sit
 void cp_async_commit();
 void cp_async_wait(uint32_t groups_in_flight);
 void cp_async_mbarrier_arrive(uint32_t address, Site site);
+/** Matters to the race check only: accesses do happen in order here. */
+void fence_async_proxy();
 void bulk_load(uint32_t to, const void* from, uint32_t bytes, uint32_t mbarrier, Site site);
 void bulk_store(void* to, uint32_t from, uint32_t bytes, Site site);
 void tma_load(uint32_t to, const void* map, uint32_t mbarrier, const int32_t* at, int rank, uint32_t cta_mask, Site site);

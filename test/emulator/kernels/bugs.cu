@@ -83,6 +83,18 @@ extern "C" __global__ void ldmatrix_race(float* out, int wrong) {  // 64 threads
   if (threadIdx.x >= 32) ldmatrix_x4(r, s + 16 * lane_id());
   st(out + threadIdx.x, (float)r[0]);
 }
+extern "C" __global__ void missing_proxy_fence(float* out, int wrong) {  // 32 threads
+  DEV_SMEM(smem);
+  const uint32_t s = smem_u32(smem);
+  sts(s + 4 * threadIdx.x, 1.0f);
+  if (!wrong) fence_async_shared();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    bulk_store(out, s, 128);
+    tma_store_commit();
+    tma_store_wait<0>();
+  }
+}
 extern "C" __global__ void out_of_bounds(const float* x, float* out, int n, int wrong) {
   const int i = threadIdx.x;
   st(out + i, ld(x + (wrong ? i + n - 64 : i)));
@@ -133,6 +145,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) too_many_registers(float* o
   st(out + threadIdx.x, 1.0f);
 }
 DEV_EXPORT(divergent_barrier) DEV_EXPORT(missing_lanes) DEV_EXPORT(mixed_collectives) DEV_EXPORT(ring) DEV_EXPORT(late_wait)
-DEV_EXPORT(never_waited) DEV_EXPORT(missing_barrier) DEV_EXPORT(plain_race) DEV_EXPORT(ldmatrix_race) DEV_EXPORT(out_of_bounds)
+DEV_EXPORT(never_waited) DEV_EXPORT(missing_barrier) DEV_EXPORT(plain_race) DEV_EXPORT(ldmatrix_race) DEV_EXPORT(missing_proxy_fence)
+DEV_EXPORT(out_of_bounds)
 DEV_EXPORT(uninitialised) DEV_EXPORT(misaligned) DEV_EXPORT(busy_wait) DEV_EXPORT(wild_pointer) DEV_EXPORT(stack_overflow)
 DEV_EXPORT(endless_loop) DEV_EXPORT(outside_shared) DEV_EXPORT(too_many_registers)
