@@ -37,6 +37,12 @@ const hoist = (view: TokenView, id: ValueId, to: Rewriter): ValueId | null => {
       const inputs = x.inputs.map((input) => (hasTokens(view, to.type(input)) ? take(input) : input));
       return to.add("pointwise", inputs, x.attrs, x);
     }
+    case "reduce": {
+      // The prefix's own repetitions, or whole axes of the grid: the tokens that stay are reduced alone.
+      const over = to.type(x.inputs[0]).prefix.over;
+      if (view.op !== "prefix" || !x.attrs.axes.every((axis) => over.includes(axis))) return null;
+      return to.add("reduce", [take(x.inputs[0])], x.attrs, x);
+    }
     default:
       return null;
   }
