@@ -52,7 +52,16 @@ describe("simplifyViews", () => {
          output "grid" = %3 "b h c"
          output "prefix" = %4 "b prefix c"`,
       ),
-    ).toMatchInlineSnapshot();
+    ).toMatchInlineSnapshot(`
+      "graph "g"
+      %0: [b, h 3; 4] = input {name="x", layout="b h c"}
+      %1: [axis prefix 1; 4] = parameter {name="class", shape=[1, 1, 4], layout="1 prefix c"}
+      %2: [b, prefix 1, h 3; 4] = withPrefix %0, %1
+      %3: [b, axis prefix 1; 4] = prefix %2
+      output "grid" = %0 "b h c"
+      output "prefix" = %3 "b prefix c"
+      "
+    `);
   });
   test("leaves tokens that came together", () =>
     untouched(simplifyViews, `${x}\n%1 = grid %0\noutput "y" = %1 "b t h c"`));
