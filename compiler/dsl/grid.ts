@@ -270,7 +270,7 @@ export function concat<A extends Axis>(
 }
 
 /** Refuses two operands of which the second cannot be repeated over the first. */
-function checkCombines(op: string, left: TensorType, right: TensorType): void {
+export function checkCombines(op: string, left: TensorType, right: TensorType): void {
   const params = { op, left: printType(left), right: printType(right) };
   for (const { axis, size } of right.axes) {
     const there = sizeOf(left, axis);

@@ -24,6 +24,7 @@ export { type Parameter, parameter, unused } from "./parameter.ts";
 export { all, along, causal, every, intersect, near, Pattern, prefix, same, union, where, window } from "./patterns.ts";
 export {
   abs,
+  combine,
   type ElementAt,
   elu,
   exp,

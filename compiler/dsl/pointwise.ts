@@ -1,40 +1,47 @@
 import type { Scalar } from "../../ir/scalar.ts";
 import { add, argument, div, literal, mul, select, unary, variable, max, gt } from "../../ir/scalarBuild.ts";
 import type { At, Axis } from "./axes.ts";
-import { AnyGrid, type Grid, gridOf } from "./grid.ts";
-import { lowerLambda, type Meaning, scalar } from "./lambda.ts";
+import { type AnyGrid, checkCombines, type Grid, gridOf } from "./grid.ts";
+import { type Lowered, lowerLambda, type Meaning, scalar } from "./lambda.ts";
 import { append, fail } from "./trace.ts";
 
 /** Where an element is: its token's coordinates and its channel. */
 export type ElementAt<A extends Axis> = At<A> & { readonly channel: number };
 
+/** Any function of one element, read from its source; `at` is where the element is. */
+export function pointwise<A extends Axis>(x: Grid<A>, f: (x: number, at: ElementAt<A>) => number): Grid<A> {
+  const fields = [...x.type.axes.map(({ axis }) => axis), "isPrefix"];
+  const coordinates = Object.fromEntries(fields.map((field) => [field, variable(`x.${field}`)]));
+  const at: Meaning = { kind: "position", fields: { ...coordinates, channel: variable("channel") } };
+  return elementwise([x], lowerLambda(f, [scalar(argument(0)), at]));
+}
+
 /**
- * Any function of the elements at one position, read from its source: of one grid, or of several, of which the first
- * has all the axes. `at` is where they are.
+ * Any function of the elements of several grids at one position, read from its source. The others have the axes of `x`
+ * or fewer: along those that they lack they are repeated, and one channel is repeated over all.
  */
-export function pointwise<A extends Axis>(x: Grid<A>, f: (x: number, at: ElementAt<A>) => number): Grid<A>;
-export function pointwise<A extends Axis, B extends A>(
-  xs: readonly [Grid<A>, Grid<B>],
-  f: (x: number, y: number, at: ElementAt<A>) => number,
-): Grid<A>;
-export function pointwise<A extends Axis, B extends A, C extends A>(
-  xs: readonly [Grid<A>, Grid<B>, Grid<C>],
-  f: (x: number, y: number, z: number, at: ElementAt<A>) => number,
-): Grid<A>;
-export function pointwise<A extends Axis>(
-  given: AnyGrid | readonly AnyGrid[],
-  f: (...args: never[]) => number,
+export function combine<A extends Axis, const Others extends readonly AnyGrid[]>(
+  x: Grid<A>,
+  others: Others,
+  f: (x: number, ...others: { [I in keyof Others]: number }) => number,
 ): Grid<A> {
-  const grids = given instanceof AnyGrid ? [given] : given;
-  const axes = grids[0]?.type.axes.map(({ axis }) => axis) ?? [];
-  const fields = Object.fromEntries([...axes, "isPrefix"].map((axis) => [axis, variable(`x.${axis}`)]));
-  const at: Meaning = { kind: "position", fields: { ...fields, channel: variable("channel") } };
-  const { body, tables } = lowerLambda(f, [...grids.map((_, index) => scalar(argument(index))), at]);
+  const grids = [x, ...others];
+  for (const other of others) checkCombines("combine", x.type, other.type);
+  return elementwise(
+    grids,
+    lowerLambda(
+      f,
+      grids.map((_, index) => scalar(argument(index))),
+    ),
+  );
+}
+
+function elementwise<A extends Axis>(grids: readonly AnyGrid[], { body, tables }: Lowered): Grid<A> {
   if (tables.length > 0)
     fail(
       "bad-argument",
-      { op: "pointwise", problem: "it reads one number of a parameter" },
-      "hand the parameter over as a grid: pointwise([x, slope.grid({})], (x, slope) => ...)",
+      { op: "pointwise", problem: "it reads one number of a parameter or of an array" },
+      "hand parameters over as grids: combine(x, [slope.grid({})], (x, slope) => ...)",
     );
   return gridOf(
     append(

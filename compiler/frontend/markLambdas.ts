@@ -8,6 +8,7 @@ const lambdaArguments: ReadonlyMap<string, number> = new Map([
   ["where", 0],
   ["score", 0],
   ["pointwise", 1],
+  ["combine", 2],
 ]);
 /** Fields of `attend`'s options that are. */
 const lambdaOptions: ReadonlySet<string> = new Set(["score"]);

@@ -1,0 +1,191 @@
+import { describe, expect, test } from "vitest";
+import {
+  BatchNorm,
+  combine,
+  concat,
+  Conv,
+  type Grid,
+  GroupNorm,
+  LayerNorm,
+  Linear,
+  maxPool,
+  meanPool,
+  Module,
+  parameter,
+  pointwise,
+  softplus,
+} from "fovea";
+import { evaluateScalar } from "../../ir/scalarEvaluate.ts";
+import { printGraph } from "../../ir/print.ts";
+import { type Image, nodesOf, traceImage, traceModule } from "../support/trace.ts";
+
+/** The lines of a graph, without what says where they come from. */
+const linesOf = (layer: (x: Image) => Grid<"h" | "w">): string => {
+  class Root extends Module {
+    layer = layer;
+    forward({ x }: { x: Image }) {
+      return { y: this.layer(x) };
+    }
+  }
+  return printGraph(traceModule(new Root()));
+};
+
+describe("layers are made of the graph's ops", () => {
+  test("Linear", () =>
+    expect(linesOf(new Linear(3))).toMatchInlineSnapshot(`
+    "graph "test"
+    %0: [b, h 4, w 5; 8] = input {name="x", layout="b c h w"} // test/support/trace.ts:13:25
+    %1: [out 3; 8] = parameter {name="layer.weight", shape=[3, 8], layout="out c"} // test/dsl/layers.test.ts:27:24 layer
+    %2: [b, h 4, w 5; 3] = linear %0, %1 // test/dsl/layers.test.ts:27:24 layer
+    %3: [3] = parameter {name="layer.bias", shape=[3], layout="c"} // test/dsl/layers.test.ts:27:24 layer
+    %4: [b, h 4, w 5; 3] = pointwise %2, %3 {body=$0 + $1} // test/dsl/layers.test.ts:27:24 layer
+    output "y" = %4 "b h w c"
+    "
+  `));
+  test("Linear without bias", () =>
+    expect(linesOf(new Linear(3, { bias: false }))).toMatchInlineSnapshot(`
+    "graph "test"
+    %0: [b, h 4, w 5; 8] = input {name="x", layout="b c h w"} // test/support/trace.ts:13:25
+    %1: [out 3; 8] = parameter {name="layer.weight", shape=[3, 8], layout="out c"} // test/dsl/layers.test.ts:27:24 layer
+    %2: [b, h 4, w 5; 3] = linear %0, %1 // test/dsl/layers.test.ts:27:24 layer
+    output "y" = %2 "b h w c"
+    "
+  `));
+  test("LayerNorm", () =>
+    expect(linesOf(new LayerNorm({ eps: 1e-6 }))).toMatchInlineSnapshot(`
+    "graph "test"
+    %0: [b, h 4, w 5; 8] = input {name="x", layout="b c h w"} // test/support/trace.ts:13:25
+    %1: [b, h 4, w 5; 8] = normalize %0 {eps=0.000001, groups=1, axes=[]} // test/dsl/layers.test.ts:27:24 layer
+    %2: [8] = parameter {name="layer.weight", shape=[8], layout="c"} // test/dsl/layers.test.ts:27:24 layer
+    %3: [8] = parameter {name="layer.bias", shape=[8], layout="c"} // test/dsl/layers.test.ts:27:24 layer
+    %4: [b, h 4, w 5; 8] = pointwise %1, %2, %3 {body=$0 * $1 + $2} // test/dsl/layers.test.ts:27:24 layer
+    output "y" = %4 "b h w c"
+    "
+  `));
+  test("GroupNorm", () =>
+    expect(linesOf(new GroupNorm(4))).toMatchInlineSnapshot(`
+    "graph "test"
+    %0: [b, h 4, w 5; 8] = input {name="x", layout="b c h w"} // test/support/trace.ts:13:25
+    %1: [b, h 4, w 5; 8] = normalize %0 {eps=0.00001, groups=4, axes=[h, w]} // test/dsl/layers.test.ts:27:24 layer
+    %2: [8] = parameter {name="layer.weight", shape=[8], layout="c"} // test/dsl/layers.test.ts:27:24 layer
+    %3: [8] = parameter {name="layer.bias", shape=[8], layout="c"} // test/dsl/layers.test.ts:27:24 layer
+    %4: [b, h 4, w 5; 8] = pointwise %1, %2, %3 {body=$0 * $1 + $2} // test/dsl/layers.test.ts:27:24 layer
+    output "y" = %4 "b h w c"
+    "
+  `));
+  test("BatchNorm", () =>
+    expect(linesOf(new BatchNorm())).toMatchInlineSnapshot(`
+    "graph "test"
+    %0: [b, h 4, w 5; 8] = input {name="x", layout="b c h w"} // test/support/trace.ts:13:25
+    %1: [8] = parameter {name="layer.weight", shape=[8], layout="c"} // test/dsl/layers.test.ts:27:24 layer
+    %2: [8] = parameter {name="layer.bias", shape=[8], layout="c"} // test/dsl/layers.test.ts:27:24 layer
+    %3: [8] = parameter {name="layer.running_mean", shape=[8], layout="c"} // test/dsl/layers.test.ts:27:24 layer
+    %4: [8] = parameter {name="layer.running_var", shape=[8], layout="c"} // test/dsl/layers.test.ts:27:24 layer
+    %5: [b, h 4, w 5; 8] = pointwise %0, %1, %2, %3, %4 {body=($0 - $3) / sqrt($4 + 0.00001) * $1 + $2} // test/dsl/layers.test.ts:27:24 layer
+    output "y" = %5 "b h w c"
+    unused "layer.num_batches_tracked"
+    "
+  `));
+  test("Conv", () =>
+    expect(
+      linesOf(
+        new Conv(6, {
+          size: { w: 3, h: 2 },
+          stride: { w: 2 },
+          dilation: { h: 2 },
+          pad: { w: 1, h: [0, 1] },
+          groups: 2,
+        }),
+      ),
+    ).toMatchInlineSnapshot(`
+      "graph "test"
+      %0: [b, h 4, w 5; 8] = input {name="x", layout="b c h w"} // test/support/trace.ts:13:25
+      %1: [out 6, w 3, h 2; 4] = parameter {name="layer.weight", shape=[6, 4, 3, 2], layout="out c w h"} // test/dsl/layers.test.ts:27:24 layer
+      %2: [b, h 3, w 3; 6] = conv %0, %1 {window=[w 3 stride 2 pad 1 1, h 2 dilation 2 pad 0 1], groups=2} // test/dsl/layers.test.ts:27:24 layer
+      %3: [6] = parameter {name="layer.bias", shape=[6], layout="c"} // test/dsl/layers.test.ts:27:24 layer
+      %4: [b, h 3, w 3; 6] = pointwise %2, %3 {body=$0 + $1} // test/dsl/layers.test.ts:27:24 layer
+      output "y" = %4 "b h w c"
+      "
+    `));
+  test("pools", () => {
+    const pools = (x: Image): Image =>
+      meanPool({ size: { h: 2 }, countPadding: false })(
+        maxPool({ size: { w: 3 }, stride: { w: 1 }, pad: { w: 1 } })(x),
+      );
+    expect(linesOf(pools)).toMatchInlineSnapshot(`
+      "graph "test"
+      %0: [b, h 4, w 5; 8] = input {name="x", layout="b c h w"} // test/support/trace.ts:13:25
+      %1: [b, h 4, w 5; 8] = pool %0 {kind=max, window=[w 3 pad 1 1], countPadding=true} // test/dsl/layers.test.ts:113:69
+      %2: [b, h 2, w 5; 8] = pool %1 {kind=mean, window=[h 2 stride 2], countPadding=false} // test/dsl/layers.test.ts:112:56
+      output "y" = %2 "b h w c"
+      "
+    `);
+  });
+});
+
+test("views are told apart by what they name", () => {
+  const graph = traceImage((x) => {
+    const [left, right] = x.heads(2).split(1, 3);
+    const merged = x.merge({ w: 2, h: 2 }).unmerge({ w: 2, h: 2 }).crop(x);
+    const heads = x.unpack({ head: 2 }).rename("head", "group").pack("group");
+    const row = x.slice("h", 1, 4, 2).at("h", 1).expand({ h: 4 });
+    return concat([left, right, merged, heads, x.add(row), x.resize({ h: 8 }).slice("h", 0, 4)]).softmax("h");
+  });
+  expect(printGraph(graph)).toMatchInlineSnapshot(`
+    "graph "test"
+    %0: [b, h 4, w 5; 8] = input {name="x", layout="b c h w"} // test/support/trace.ts:13:25
+    %1: [b, h 4, w 5; 2] = channels %0 {groups=2, start=0, width=1} // test/dsl/layers.test.ts:128:38
+    %2: [b, h 4, w 5; 6] = channels %0 {groups=2, start=1, width=3} // test/dsl/layers.test.ts:128:38
+    %3: [b, h 2, w 3; 32] = merge %0 {size=[w 2, h 2]} // test/dsl/layers.test.ts:129:22
+    %4: [b, h 4, w 6; 8] = unmerge %3 {size=[w 2, h 2]} // test/dsl/layers.test.ts:129:44
+    %5: [b, h 4, w 5; 8] = pad %4 {before=[], after=[w -1]} // test/dsl/layers.test.ts:129:68
+    %6: [b, h 4, w 5, head 2; 4] = unpack %0 {sizes=[head 2]} // test/dsl/layers.test.ts:130:21
+    %7: [b, h 4, w 5, group 2; 4] = rename %6 {axes=[head group]} // test/dsl/layers.test.ts:130:41
+    %8: [b, h 4, w 5; 8] = pack %7 {axes=[group]} // test/dsl/layers.test.ts:130:65
+    %9: [b, h 2, w 5; 8] = slice %0 {axis=h, start=1, step=2, size=2} // test/dsl/layers.test.ts:131:19
+    %10: [b, h 1, w 5; 8] = slice %9 {axis=h, start=1, step=1, size=1} // test/dsl/layers.test.ts:131:39
+    %11: [b, w 5; 8] = pack %10 {axes=[h]} // test/dsl/layers.test.ts:131:39
+    %12: [b, h 4, w 5; 8] = expand %11 {sizes=[h 4]} // test/dsl/layers.test.ts:131:50
+    %13: [b, h 4, w 5; 8] = pointwise %0, %12 {body=$0 + $1} // test/dsl/layers.test.ts:132:50
+    %14: [b, h 8, w 5; 8] = resize %0 {to=[h 8], mode=nearest, alignCorners=false} // test/dsl/layers.test.ts:132:62
+    %15: [b, h 4, w 5; 8] = slice %14 {axis=h, start=0, step=1, size=4} // test/dsl/layers.test.ts:132:79
+    %16: [b, h 4, w 5; 40] = concat %1, %2, %5, %8, %13, %15 {over=channels} // test/dsl/layers.test.ts:132:12
+    %17: [b, h 4, w 5; 40] = softmax %16 {over=[h]} // test/dsl/layers.test.ts:132:98
+    output "y" = %17 "b h w c"
+    "
+  `);
+});
+
+test("elements are combined with their coordinates and with parameters", () => {
+  class Root extends Module {
+    slope = parameter(8);
+    forward({ x }: { x: Image }) {
+      const placed = pointwise(x, (value, at) => (at.h > 1 ? value : at.channel * 0.5));
+      return { y: combine(placed, [x, this.slope.grid({})], (a, b, slope) => (a > 0 ? a : slope * b)) };
+    }
+  }
+  expect(printGraph(traceModule(new Root()))).toMatchInlineSnapshot(`
+    "graph "test"
+    %0: [b, h 4, w 5; 8] = input {name="x", layout="b c h w"} // test/support/trace.ts:13:25
+    %1: [b, h 4, w 5; 8] = pointwise %0 {body=x.h > 1 ? $0 : channel * 0.5} // test/dsl/layers.test.ts:163:22
+    %2: [8] = parameter {name="slope", shape=[8], layout="c"} // test/dsl/layers.test.ts:164:50
+    %3: [b, h 4, w 5; 8] = pointwise %1, %0, %2 {body=$0 > 0 ? $0 : $2 * $1} // test/dsl/layers.test.ts:164:19
+    output "y" = %3 "b h w c"
+    "
+  `);
+});
+
+test("softplus does not overflow", () => {
+  const body = nodesOf(
+    traceImage((x) => softplus(x)),
+    "pointwise",
+  )[0]?.attrs.body;
+  for (const [x, y] of [
+    [-800, 0],
+    [-1, Math.log(1 + Math.exp(-1))],
+    [0, Math.LN2],
+    [3, Math.log(1 + Math.exp(3))],
+    [800, 800],
+  ] as const)
+    expect(body && evaluateScalar(body, { arguments: [x] })).toBeCloseTo(y, 12);
+});
