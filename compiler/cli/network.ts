@@ -1,4 +1,5 @@
 import { statSync } from "node:fs";
+import type { ParameterSlot } from "../../ir/program.ts";
 import type { Precision } from "../../ir/types.ts";
 import { readArtefact } from "../../runtime/artefact.ts";
 import type { Checkpoint } from "../../runtime/checkpoint.ts";
@@ -7,14 +8,14 @@ import { CommandError } from "./failure.ts";
 import { type ModelOptions, traceModel } from "./model.ts";
 import { deviceRunner, openRunner } from "./openRunner.ts";
 import type { DeviceName } from "./options.ts";
-import { type ArrayPort, graphInputs, programInputs } from "./ports.ts";
+import { type ArrayPort, graphInputs, graphParameters, programInputs } from "./ports.ts";
 import type { Runner } from "./runner.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** A model file, or the folder of an artefact, before it meets its weights. */
 export type Network = {
   readonly inputs: readonly ArrayPort[];
-  readonly parameters: readonly { readonly name: string; readonly shape: readonly number[] }[];
+  readonly parameters: readonly ParameterSlot[];
   readonly open: (checkpoint: Checkpoint, batch: number) => Promise<Runner>;
 };
 export type NetworkOptions = ModelOptions & {
@@ -28,7 +29,7 @@ export async function openNetwork(path: string, options: NetworkOptions, termina
   const graph = await traceModel(path, options, terminal);
   return {
     inputs: graphInputs(graph),
-    parameters: graph.nodes.flatMap((node) => (node.op === "parameter" ? [node.attrs] : [])),
+    parameters: graphParameters(graph),
     open: (checkpoint, batch) => {
       const request = {
         device: options.device,

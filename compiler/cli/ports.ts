@@ -1,7 +1,7 @@
 import type { Graph } from "../../ir/graph.ts";
 import type { Layout } from "../../ir/layout.ts";
 import { layoutShape } from "../../ir/layoutOffset.ts";
-import type { Program } from "../../ir/program.ts";
+import type { ParameterSlot, Program } from "../../ir/program.ts";
 import type { NumberArrays } from "./arrays.ts";
 import { CommandError } from "./failure.ts";
 
@@ -20,6 +20,9 @@ export const graphInputs = (graph: Graph): ArrayPort[] =>
       ? [{ ...node.attrs, shape: layoutShape(node.attrs.layout, node.type), integer: node.type.element === "int" }]
       : [],
   );
+
+export const graphParameters = (graph: Graph): ParameterSlot[] =>
+  graph.nodes.flatMap((node) => (node.op === "parameter" ? [{ name: node.attrs.name, shape: node.attrs.shape }] : []));
 
 export const programInputs = (program: Program): ArrayPort[] =>
   program.inputs.map(({ name, layout, shape, storage }) => ({

@@ -6,7 +6,7 @@ import { small } from "./figures.ts";
 import { caseCheckpoint, caseInputs, expectedArray, readCaseArrays } from "./golden/arrays.ts";
 import { type CaseTensor, type GoldenCase, readCase } from "./golden/case.ts";
 import { boundOf, compare, type Comparison } from "./golden/compare.ts";
-import { batchOf, graphInputs } from "./ports.ts";
+import { batchOf, graphInputs, graphParameters } from "./ports.ts";
 import { traceCase } from "./model.ts";
 import { type DeviceName } from "./options.ts";
 import { messageOf } from "./report.ts";
@@ -70,8 +70,9 @@ async function verifyCase(golden: GoldenCase, options: VerifyOptions, terminal: 
 
     const plain = await runPlan(golden, graph, inputs, { ...options, keep: false }, terminal);
     const outputs = held(plain.computed, golden.outputs);
-    const kept = Object.keys(golden.intermediates).length > 0;
-    const full = kept ? await runPlan(golden, graph, inputs, { ...options, keep: true }, terminal) : plain;
+    // The evaluator gives all of them at once.
+    const isFused = Object.keys(golden.intermediates).some((tensor) => !plain.computed.has(tensor));
+    const full = isFused ? await runPlan(golden, graph, inputs, { ...options, keep: true }, terminal) : plain;
     const intermediates = held(full.computed, golden.intermediates);
     const ok = [...outputs, ...intermediates].every((each) => each.ok);
     return { ...about, device: plain.device, kernels: plain.kernels, ok, outputs, intermediates, error: null };
@@ -99,7 +100,7 @@ async function runPlan(
   terminal: Terminal,
 ): Promise<Run> {
   const batch = batchOf(graphInputs(graph), inputs);
-  using checkpoint = caseCheckpoint(golden, parametersOf(graph));
+  using checkpoint = caseCheckpoint(golden, graphParameters(graph));
   const request = {
     device: options.device,
     precision: options.precision,
@@ -111,9 +112,6 @@ async function runPlan(
   const computed = await terminal.task(`running ${golden.system}/${golden.case} ${plan}`, () => runner.run(inputs));
   return { computed, device: runner.kind, kernels: runner.kernels };
 }
-
-const parametersOf = (graph: Graph): { readonly name: string; readonly shape: readonly number[] }[] =>
-  graph.nodes.flatMap((node) => (node.op === "parameter" ? [node.attrs] : []));
 
 function printCase(result: VerifiedCase, { paint }: Terminal): string {
   const verdict = result.ok ? paint.green("agrees") : paint.red(result.error === null ? "MISSES" : "could not be run");

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import type { ParameterSlot } from "../../../ir/program.ts";
 import { type Checkpoint, openCheckpoint } from "../../../runtime/checkpoint.ts";
 import { countOf, type NumberArrays, readArrays } from "../arrays.ts";
 import { CommandError } from "../failure.ts";
@@ -36,10 +37,7 @@ export function expectedArray(golden: GoldenCase, stored: NumberArrays, name: st
 }
 
 /** The case's weights: a file, or drawn by name as `parameters` asks for them. Close it with `using`. */
-export function caseCheckpoint(
-  golden: GoldenCase,
-  parameters: readonly { readonly name: string; readonly shape: readonly number[] }[],
-): Checkpoint & Disposable {
+export function caseCheckpoint(golden: GoldenCase, parameters: readonly ParameterSlot[]): Checkpoint & Disposable {
   const { weights } = golden;
   if (typeof weights === "string") return openCheckpoint(join(golden.folder, weights));
   const rules = weights?.seeded.rules ?? [];
