@@ -10,11 +10,12 @@ export const erf = (x: number): number => {
   return x < 0 ? -value : value;
 };
 
-const seriesTerms = 40;
 const series = (x: number): number => {
   const square = x * x;
+  // As many terms as leave less than a unit in the last place: 12 near zero, 40 at 2.
+  const terms = 12 + Math.ceil(14 * x);
   let sum = 0;
-  for (let n = seriesTerms; n > 0; n--) sum = ((1 + sum) * 2 * square) / (2 * n + 1);
+  for (let n = terms; n > 0; n--) sum = ((1 + sum) * 2 * square) / (2 * n + 1);
   return (2 / Math.sqrt(Math.PI)) * Math.exp(-square) * x * (1 + sum);
 };
 

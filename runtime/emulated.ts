@@ -1,5 +1,4 @@
 import type { Driver } from "./driver.ts";
-import type { DevicePointer } from "./driverApi.ts";
 import { RuntimeError } from "./errors.ts";
 
 /** What the emulated device offers beyond the driver API. Settings hold for the whole process. */
@@ -8,8 +7,6 @@ export type Emulator = {
   readonly set: (setting: string, value: number) => void;
   /** What the last launch did. Traffic is counted while the setting "counters" is 1. */
   readonly counters: () => LaunchCounters;
-  /** Names a range of memory, whose traffic the counters then list. */
-  readonly nameRange: (address: DevicePointer, bytes: number, name: string) => void;
 };
 
 /** Exact counts of one launch. */
@@ -68,13 +65,11 @@ export const emulatorOf = (driver: Driver): Emulator | null => {
 const bind = (driver: Driver): Emulator | null => {
   const set = driver.extension("int fovea_emu_set(const char*, int64_t)");
   const counters = driver.extension("const char* fovea_emu_counters()");
-  const nameRange = driver.extension("void fovea_emu_name_range(uint64_t, size_t, const char*)");
-  if (set === null || counters === null || nameRange === null) return null;
+  if (set === null || counters === null) return null;
   return {
     set: (setting, value) => {
       if (set(setting, value) !== 0) throw new RuntimeError(`the emulated device has no setting "${setting}"`);
     },
     counters: () => JSON.parse(String(counters())) as LaunchCounters,
-    nameRange: (address, bytes, name) => void nameRange(address, bytes, name),
   };
 };

@@ -78,7 +78,7 @@ describe("every op, element by element", () => {
       for (let example = 0; example < value.examples; example++)
         for (const { at, isPrefix } of tokensByPosition(node.type))
           for (let c = 0; c < node.type.channels; c++) {
-            const found = value.data[index++] ?? Number.NaN;
+            const found: number = value.data[index++] ?? Number.NaN;
             const wanted = expected.of(example, at, isPrefix, c);
             const close = found === wanted || Math.abs(found - wanted) <= 1e-12 * Math.max(1, Math.abs(wanted));
             if (!close) expect.fail(`${found}, not ${wanted}, at ${JSON.stringify(at)} ${c}`);
