@@ -10,7 +10,7 @@ import { GraphError } from "./errors.ts";
  * t). A dimension of two parts holds the prefix tokens in the part that says `prefix`, the grid tokens in the other.
  */
 export type Layout = readonly LayoutDimension[];
-export type LayoutDimension = readonly LayoutPart[];
+type LayoutDimension = readonly LayoutPart[];
 export type LayoutPart = readonly string[];
 
 /** Names that an axis cannot have. `prefix` is one where prefix tokens were made a grid. */

@@ -18,7 +18,7 @@ export const printGraph = (graph: Graph): string =>
     "",
   ].join("\n");
 
-export const printNode = (node: Node): string => {
+const printNode = (node: Node): string => {
   const inputs = node.inputs.map((input) => ` %${input}`).join(",");
   const codecs = Object.entries(attributeCodecs[node.op] as { readonly [name: string]: Codec<unknown> });
   const values = node.attrs as { readonly [name: string]: unknown };

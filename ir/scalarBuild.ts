@@ -14,8 +14,8 @@ export const load = (table: number, index: readonly ScalarLike[]): Scalar => ({
   index: index.map(toScalar),
 });
 
-export const toScalar = (value: ScalarLike): Scalar => (typeof value === "number" ? literal(value) : value);
-export const isLiteral = (expr: Scalar, value: number): boolean => expr.kind === "number" && expr.value === value;
+const toScalar = (value: ScalarLike): Scalar => (typeof value === "number" ? literal(value) : value);
+const isLiteral = (expr: Scalar, value: number): boolean => expr.kind === "number" && expr.value === value;
 
 export const unary = (op: UnaryOp, of: ScalarLike): Scalar => {
   const operand = toScalar(of);
@@ -101,7 +101,6 @@ export const div: Binary = (left, right) => binary("div", left, right);
 export const floorDiv: Binary = (left, right) => binary("floorDiv", left, right);
 export const mod: Binary = (left, right) => binary("mod", left, right);
 export const eq: Binary = (left, right) => binary("eq", left, right);
-export const ne: Binary = (left, right) => binary("ne", left, right);
 export const lt: Binary = (left, right) => binary("lt", left, right);
 export const le: Binary = (left, right) => binary("le", left, right);
 export const gt: Binary = (left, right) => binary("gt", left, right);

@@ -8,7 +8,7 @@ import { printType } from "./typeText.ts";
 /** A value that has been computed: examples (one, where the type has no batch), each its rows, each its channels. */
 export type Value = { readonly type: TensorType; readonly examples: number; readonly data: Float64Array };
 
-export const createValue = (type: TensorType, batch: number): Value => {
+const createValue = (type: TensorType, batch: number): Value => {
   const examples = type.batch ? batch : 1;
   return { type, examples, data: new Float64Array(examples * rowsOf(type) * type.channels) };
 };

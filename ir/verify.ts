@@ -151,7 +151,7 @@ const checkVariables = (expr: Scalar, ranges: Ranges, others: readonly string[])
 };
 
 /** What the coordinates of a token may be: `x.AXIS`, `x.isPrefix`, `x.prefix`. */
-export const coordinateRanges = (side: string, type: TensorType): Ranges => {
+const coordinateRanges = (side: string, type: TensorType): Ranges => {
   const { count } = type.prefix;
   const ranges: { [name: string]: Interval } = {
     [`${side}.isPrefix`]: { min: 0, max: count > 0 ? 1 : 0 },

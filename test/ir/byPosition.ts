@@ -14,7 +14,7 @@ export type Field = {
   readonly of: (example: number, at: At, isPrefix: boolean, channel: number) => number;
 };
 
-export const positionsOf = (axes: readonly AxisSize[]): readonly At[] =>
+const positionsOf = (axes: readonly AxisSize[]): readonly At[] =>
   axes.reduce<readonly At[]>(
     (all, { axis, size }) => all.flatMap((at) => Array.from({ length: size }, (_, i) => ({ ...at, [axis]: i }))),
     [{}],
@@ -111,7 +111,7 @@ const interpolate = (
   return sum(weights.map((weight, step) => weight * inner(j - 1 + step)));
 };
 
-export const byPosition: { readonly [K in Exclude<Op, "input" | "parameter">]: Rule<K> } = {
+const byPosition: { readonly [K in Exclude<Op, "input" | "parameter">]: Rule<K> } = {
   constant:
     ({ values, type }) =>
     (_, at, isPrefix, c) =>
