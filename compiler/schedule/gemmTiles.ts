@@ -31,11 +31,13 @@ export type GemmProblem = {
 type Candidate = Pick<GemmTiles, "tileM" | "tileN" | "warpsM" | "warpsN"> & {
   /** Part of the multiplication rate that the main loop reaches; what small tiles lose is traffic of shared memory. */
   readonly efficiency: number;
+  /** Its warps' sums leave few registers: not where A or statistics need some. */
+  readonly full?: true;
 };
 
 const tensorCandidates: readonly Candidate[] = [
   { tileM: 128, tileN: 128, warpsM: 2, warpsN: 4, efficiency: 0.85 },
-  { tileM: 128, tileN: 96, warpsM: 4, warpsN: 1, efficiency: 0.78 },
+  { tileM: 128, tileN: 96, warpsM: 4, warpsN: 1, efficiency: 0.78, full: true },
   { tileM: 128, tileN: 64, warpsM: 4, warpsN: 2, efficiency: 0.75 },
   { tileM: 64, tileN: 128, warpsM: 2, warpsN: 4, efficiency: 0.75 },
   { tileM: 64, tileN: 96, warpsM: 2, warpsN: 1, efficiency: 0.65 },
@@ -70,9 +72,10 @@ const epilogueClocks = 6 / 128;
 
 /** The tiles that lose least, over one example and over eight at a time, against the best tiles for either. */
 export const chooseGemmTiles = (problem: GemmProblem): GemmTiles => {
-  const shapes = (problem.elementBytes === 2 ? tensorCandidates : exactCandidates).map((each) =>
-    shapeOf(each, problem),
-  );
+  const candidates = problem.elementBytes === 2 ? tensorCandidates : exactCandidates;
+  const shapes = candidates
+    .filter((candidate) => !(candidate.full && problem.needsRegisters))
+    .map((candidate) => shapeOf(candidate, problem));
   const batches = problem.batched ? [1, 8] : [1];
   const clocks = shapes.map((shape) => batches.map((batch) => estimate(shape, problem, problem.rows * batch)));
   const best = batches.map((_, at) => Math.min(...clocks.map((each) => each[at] ?? Infinity)));
@@ -123,7 +126,9 @@ const estimate = ({ tiles, efficiency, resident }: Shape, problem: GemmProblem, 
   const blocks = Math.ceil(rows / tileM) * Math.ceil(problem.columns / tileN);
   const load = ((tileM + tileN) * k * problem.elementBytes) / loadRate;
   const multiply = Math.max(load, (tileM * tileN * k) / (multiplyRate[problem.elementBytes] * efficiency));
-  const store = tileM * tileN * epilogueClocks;
+  // Of tiles that take as long, those that waste least.
+  const unused = Math.ceil(problem.columns / tileN) * tileN - problem.columns;
+  const store = tileM * (tileN * epilogueClocks + unused * 0.1);
   const waves = Math.ceil(blocks / (device.multiprocessors * resident));
   const sharing = Math.min(resident, Math.ceil(blocks / device.multiprocessors));
   return waves * Math.max(multiply * sharing, multiply + store + fillClocks);

@@ -19,7 +19,7 @@ import {
   type View,
   type ViewNode,
 } from "../view.ts";
-import { createMemory, operandOf, type BufferId, type Memory, type Source } from "./memory.ts";
+import { createMemory, operandOf, type BufferId, type BufferSpec, type Memory, type Source } from "./memory.ts";
 import { usesOf, type Roles, type Uses } from "./roles.ts";
 
 /** One kernel launch: what is computed, on which memory, and for whom. */
@@ -50,6 +50,7 @@ export type Context = {
   /** How many pairs of a query and a key a pattern lets meet. */
   readonly visiblePairs: (pattern: Pattern, query: TensorType, key: TensorType) => number;
 };
+export const bufferRoot = (buffer: BufferSpec): Root => `buffer ${buffer.id}`;
 export type RootMemory = { readonly source: Source; readonly operand: Operand };
 
 export const createContext = (graph: Graph, roles: Roles, precision: Precision): Context => {
@@ -89,7 +90,7 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision):
       return layoutView(node.type, root, node.attrs.layout);
     }
     const slot = memory.slot(node.id);
-    const root = `buffer ${slot.buffer.id}`;
+    const root = bufferRoot(slot.buffer);
     roots.set(root, { source: { kind: "buffer", buffer: slot.buffer.id }, operand: operandOf(slot.buffer) });
     return rowsView(node.type, root, slot);
   };

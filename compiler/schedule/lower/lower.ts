@@ -8,6 +8,7 @@ import {
   lowerMeanPrefix,
   lowerPointwise,
   lowerPool,
+  lowerPortCopy,
   lowerReduce,
   lowerRow,
 } from "./lowerMap.ts";
@@ -36,10 +37,12 @@ export const lower = (graph: Graph, precision: Precision): Lowered => {
   for (const node of graph.nodes) {
     const first = results.get(node.id);
     if (first) launches.push(lowerNode(context, first, node.id));
-    for (const { part, slot } of copies.get(node.id) ?? []) launches.push(lowerCopy(context, part, slot));
+    const parts = copies.get(node.id) ?? [];
+    if (parts.length > 0) context.view(node.id); // the memory that they are copied to
+    for (const { part, slot } of parts) launches.push(lowerCopy(context, part, slot));
     const storedByKernel = first !== undefined && first.op !== "attend";
     if (!storedByKernel)
-      for (const _port of portsOf(context, node.id)) launches.push(lowerCopy(context, node.id, null));
+      for (const port of portsOf(context, node.id)) launches.push(lowerPortCopy(context, node.id, port));
   }
   return { launches, buffers: context.memory.buffers, roles };
 };

@@ -20,7 +20,7 @@ import { substitute } from "../../../ir/scalarWalk.ts";
 import { prefixRows, rowsOf, sizeOf, type Extent } from "../../../ir/types.ts";
 import type { Access, MapKernel, RowKernel } from "../kernels.ts";
 import { choose, prefixAxes, rowElement, unflatten, type Coordinates, type Place, type View } from "../view.ts";
-import { rowsView, type Context, type Launch } from "./context.ts";
+import { bufferRoot, rowsView, type Context, type Launch } from "./context.ts";
 import type { Slot } from "./memory.ts";
 import {
   broadcastElement,
@@ -28,8 +28,10 @@ import {
   createOperands,
   oneRoot,
   rowRanges,
+  portStore,
   storesOf,
   type Operands,
+  type PortUse,
 } from "./operands.ts";
 import { describe, launchWork, originOf } from "./origin.ts";
 import { epilogueOf, insideOf, windowPosition } from "./lowerProduct.ts";
@@ -46,19 +48,36 @@ export const lowerPointwise = (context: Context, node: NodeOf<"pointwise">): Lau
   return mapLaunch(context, node, into, node.attrs.body, elements, null, elements.length);
 };
 
-/** Copies a value to where it is wanted: a port, or its place in an assembled value. */
-export const lowerCopy = (context: Context, value: ValueId, slot: Slot | null): Launch => {
-  const into = createOperands(context);
+/** Copies a part to its place in an assembled value, for each example of that. */
+export const lowerCopy = (context: Context, value: ValueId, slot: Slot): Launch => {
   const node = context.roles.node(value);
+  const to = rowsView(node.type, bufferRoot(slot.buffer), slot);
+  return copyLaunch(context, node, slot.buffer.batched, (into, ranges) =>
+    into.access(oneRoot(rowElement(to, r, n)), ranges),
+  );
+};
+
+/** Copies a value to an array that the caller gets. */
+export const lowerPortCopy = (context: Context, value: ValueId, port: PortUse): Launch => {
+  const node = context.roles.node(value);
+  return copyLaunch(context, node, node.type.batch, (into) => portStore(node.type, port, into));
+};
+
+const copyLaunch = (
+  context: Context,
+  node: Node,
+  batched: boolean,
+  storeTo: (into: Operands, ranges: Ranges) => Access,
+): Launch => {
+  const into = createOperands(context);
   const ranges = rowRanges(node.type);
-  const element = elementOrMean(context.view(value), into, ranges);
-  const stores = slot
-    ? [into.access(oneRoot(rowElement(rowsView(node.type, `buffer ${slot.buffer.id}`, slot), r, n)), ranges)]
-    : storesOf(context, value, into).slice(-1);
-  return {
-    ...mapLaunch(context, node, into, argument(0), [element.access], element.fold, 0, stores),
-    origin: { ...originOf(context, node, value), formula: "copy" },
-  };
+  const element = elementOrMean(context.view(node.id), into, ranges);
+  const launch = mapLaunch(context, node, into, argument(0), [element.access], element.fold, 0, [
+    storeTo(into, ranges),
+  ]);
+  const kernel =
+    launch.kernel.kind === "map" ? { ...launch.kernel, space: { ...launch.kernel.space, batched } } : launch.kernel;
+  return { ...launch, kernel, origin: { ...originOf(context, node, node.id), formula: "copy" } };
 };
 
 const elementOrMean = (

@@ -83,19 +83,22 @@ export const storesOf = (context: Context, value: ValueId, into: Operands): read
   const read = (context.uses.get(value) ?? []).some((use) => use !== "output");
   if (read || context.memory.has(value))
     stores.push(into.access(oneRoot(rowElement(context.view(value), r, n)), ranges));
-  for (const { space, index, layout } of portsOf(context, value)) {
-    const { exampleStride, exampleSize } = layoutOffset(layout, type);
-    const operand = into.port(space, index, {
-      source: { kind: "port", space, index },
-      operand: { storage: type.element === "int" ? "i32" : "f32", exampleStride, exampleSize },
-    });
-    const place = oneRoot(rowElement(layoutView(type, "port", layout), r, n));
-    stores.push({ operand, offset: simplify(place.offset, ranges), valid: literal(1), fill: 0 });
-  }
+  for (const port of portsOf(context, value)) stores.push(portStore(type, port, into));
   return stores;
 };
 
-type PortUse = {
+/** A value's element (r, n) in an array that the caller gets. */
+export const portStore = (type: TensorType, { space, index, layout }: PortUse, into: Operands): Access => {
+  const { exampleStride, exampleSize } = layoutOffset(layout, type);
+  const operand = into.port(space, index, {
+    source: { kind: "port", space, index },
+    operand: { storage: type.element === "int" ? "i32" : "f32", exampleStride, exampleSize },
+  });
+  const place = oneRoot(rowElement(layoutView(type, "port", layout), variable("r"), variable("n")));
+  return { operand, offset: simplify(place.offset, rowRanges(type)), valid: literal(1), fill: 0 };
+};
+
+export type PortUse = {
   readonly space: "output" | "kept";
   readonly index: number;
   readonly layout: Parameters<typeof layoutOffset>[0];
