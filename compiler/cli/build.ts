@@ -44,17 +44,24 @@ export async function build(file: string, options: BuildOptions, terminal: Termi
   return exitCodes.success;
 }
 
-/** One line a pass: what it left, and how long it took. */
+/** One line a pass: what it left, and how long it took. Passes are told apart by number where one runs twice. */
 export function printStages({ stages, program }: Compiled, paint: Paint): string {
   const columns: readonly Column[] = [
+    { head: "" },
     { head: "pass" },
     { head: "values", align: "right" },
-    { head: "", align: "left" },
+    { head: "" },
     { head: "time", align: "right" },
   ];
   const rows = stages.map(({ name, graph, ms }, index) => {
-    const before = stages[index - 1]?.graph;
-    return [name, String(graph.nodes.length), before === graph ? paint.dim("unchanged") : "", milliseconds(ms)];
+    const isUnchanged = stages[index - 1]?.graph === graph;
+    return [
+      String(index),
+      name,
+      String(graph.nodes.length),
+      isUnchanged ? paint.dim("unchanged") : "",
+      index === 0 ? "" : milliseconds(ms),
+    ];
   });
   return `${table(columns, rows, paint)}\n${program.steps.length} launches of ${program.kernels.length} kernels`;
 }
@@ -79,10 +86,13 @@ export function printKernels(program: Program, paint: Paint): string {
     String(kernel.threads),
     bytes(kernel.sharedBytes),
     ...targets.map((target) => printReport(kernel, target, paint)),
-    kernel.notes[0] ?? "",
+    headline(kernel.notes[0] ?? ""),
   ]);
   return table(columns, rows, paint);
 }
+
+/** A note up to its reasons, which `inspect --kernel` prints in full above the kernel. */
+const headline = (note: string): string => note.split(/[:.](?: |$)/)[0] ?? "";
 
 function printReport(kernel: Kernel, target: string, paint: Paint): string {
   const report = kernel.ptxas[target];

@@ -43,14 +43,10 @@ function describe(compiled: Compiled, { stage, kernel, json }: InspectOptions, p
   ].join("\n\n");
 }
 
+/** By number, or by name: the last of that name. */
 function stageText({ stages }: Compiled, wanted: string): string {
-  const stage = stages.find(({ name }) => name === wanted);
-  if (stage === undefined)
-    throw unknownName(
-      "pass",
-      wanted,
-      stages.map(({ name }) => name),
-    );
+  const stage = /^\d+$/.test(wanted) ? stages[Number(wanted)] : stages.findLast(({ name }) => name === wanted);
+  if (stage === undefined) throw unknownName("pass", wanted, [...new Set(stages.map(({ name }) => name))]);
   return printGraph(stage.graph).trimEnd();
 }
 
@@ -73,12 +69,21 @@ const printSteps = ({ program }: Compiled): string =>
     )
     .join("\n");
 
-/** What became part of another kernel, and what did not, with the reason: in the order of the source. */
+/**
+ * What became part of another kernel, and what did not, with the reason, in the order of the source. Blocks of one class
+ * say the same of each of their instances: one line tells of all.
+ */
 function printFusions(fusions: readonly FusionNote[], paint: Paint): string {
-  const lines = fusions.map(({ span, path, fused, what, because }) => {
+  const lines = new Map<string, string[]>();
+  for (const { span, path, fused, what, because } of fusions) {
     const verdict = fused ? paint.green("fused") : paint.yellow("not fused");
-    return `${readablePath(span.file)}:${span.line}:${span.column}  ${path}  ${what} ${verdict}: ${because}`;
-  });
-  // Blocks of one class say the same of each of their instances.
-  return [...new Set(lines)].join("\n");
+    const line = `${readablePath(span.file)}:${span.line}:${span.column}  ${what} ${verdict}: ${because}`;
+    lines.set(line, [...(lines.get(line) ?? []), path]);
+  }
+  return [...lines]
+    .map(
+      ([line, paths]) =>
+        `${line}\n    ${paint.dim(`${paths[0]}${paths.length > 1 ? ` and ${paths.length - 1} more` : ""}`)}`,
+    )
+    .join("\n");
 }

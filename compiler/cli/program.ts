@@ -128,7 +128,7 @@ function createProgram(finish: (status: number) => void): Command {
     .argument("<model>", "a model file")
     .addOption(dtype().default("f32"))
     .addOption(batch())
-    .option("--stage <pass>", "print the graph as this pass left it")
+    .option("--stage <pass>", "print the graph as this pass, by name or number, left it")
     .option("--kernel <name>", "print the text of this kernel")
     .option("--keep", "the plan that keeps every published intermediate")
     .addOption(json())
