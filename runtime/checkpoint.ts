@@ -6,7 +6,7 @@ import { didYouMean, formatShape, nearestName } from "./text.ts";
 
 /** Trained parameters by their published names, whatever file they come from. */
 export type Checkpoint = { readonly source: string; readonly tensors: ReadonlyMap<string, CheckpointTensor> };
-export type CheckpointTensor = {
+type CheckpointTensor = {
   readonly shape: readonly number[];
   /** Row-major, as exact as the file has them. Read from the file when called: do not keep more of them than needed. */
   readonly values: () => Float32Array | Float64Array;

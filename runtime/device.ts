@@ -5,7 +5,7 @@ import { CudaError, RuntimeError, cudaStatus } from "./errors.ts";
 import { formatBytes } from "./text.ts";
 
 /** A GPU behind the system's driver, or fovea's emulated device, which runs the same kernels on the host's processor. */
-export type DeviceKind = "cuda" | "emulated";
+type DeviceKind = "cuda" | "emulated";
 export type DeviceInfo = {
   readonly kind: DeviceKind;
   readonly index: number;
@@ -21,7 +21,7 @@ export type DeviceInfo = {
   readonly precisions: readonly ("f32" | "f16" | "bf16")[];
 };
 /** A kind of device that is not there, and why. */
-export type MissingDevice = { readonly kind: DeviceKind; readonly because: string };
+type MissingDevice = { readonly kind: DeviceKind; readonly because: string };
 export type DeviceList = { readonly devices: readonly DeviceInfo[]; readonly missing: readonly MissingDevice[] };
 
 export type DeviceChoice =

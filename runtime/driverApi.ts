@@ -13,7 +13,7 @@ export type DevicePointer = Handle<"devicePointer">;
 /** Where the driver writes a result of 64 bits. */
 export type Out<T extends bigint> = BigUint64Array & { readonly [handleKind]?: T };
 /** Where the driver writes a result of 32 bits. */
-export type Out32 = Int32Array;
+type Out32 = Int32Array;
 /** An address on the host, of memory that the caller keeps alive. */
 export type HostAddress = bigint;
 export type Status = number;

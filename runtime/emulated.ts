@@ -41,14 +41,14 @@ export type LaunchCounters = {
   })[];
 };
 /** Between the multiprocessors and global memory: requests of warps, 32-byte sectors they touch, bytes that lanes asked for, and different bytes. */
-export type Traffic = {
+type Traffic = {
   readonly requests: number;
   readonly sectors: number;
   readonly bytes: number;
   readonly uniqueBytes: number;
 };
 /** Wavefronts are passes over the 32 banks; conflicts are those beyond the least possible. */
-export type SharedTraffic = { readonly requests: number; readonly wavefronts: number; readonly conflicts: number };
+type SharedTraffic = { readonly requests: number; readonly wavefronts: number; readonly conflicts: number };
 
 const emulators = new WeakMap<Driver, Emulator | "none">();
 

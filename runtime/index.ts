@@ -1,8 +1,8 @@
 /** fovea's runtime: compiled programs on a GPU or on the emulated device. Importing it needs neither. */
-export { listDevices, openDevice, type Device, type DeviceChoice, type DeviceInfo } from "./device.ts";
+export { listDevices, openDevice, type Device, type DeviceChoice } from "./device.ts";
 export { openCheckpoint, CheckpointError, type Checkpoint } from "./checkpoint.ts";
 export { openSafetensors, writeSafetensors, SafetensorsError } from "./safetensors.ts";
-export { loadExecutable, type Executable, type RunOptions } from "./executable.ts";
+export { loadExecutable, type Executable } from "./executable.ts";
 export { type DeviceTensor, type HostTensor, type Inputs } from "./tensors.ts";
 export { type Profile } from "./profile.ts";
 export { CudaError, RuntimeError } from "./errors.ts";

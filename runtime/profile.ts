@@ -1,6 +1,7 @@
 import type { Linear, Origin } from "../ir/program.ts";
 import type { Emulator, LaunchCounters } from "./emulated.ts";
 import type { CuEvent } from "./driverApi.ts";
+import { RuntimeError } from "./errors.ts";
 import { launch, type Launch } from "./launches.ts";
 import type { LoadedProgram } from "./loadedProgram.ts";
 import { h200, predict, type Prediction, type TargetModel } from "./predict.ts";
@@ -8,7 +9,12 @@ import type { CheckedInputs } from "./tensors.ts";
 
 export type ProfileOptions = {
   readonly batch?: number;
-  /** Measured runs; each time is the median. On a GPU only. */
+  /**
+   * Events on a GPU; counters on the emulated device, where events say how long the host took to play it and nothing
+   * else.
+   */
+  readonly by?: "events" | "counters";
+  /** Runs that events measure; each time is the median. */
   readonly repeats?: number;
   /** What the emulated device's counts are turned into time for. */
   readonly target?: TargetModel;
@@ -22,6 +28,8 @@ export type Profile = {
   /** All steps: `predicted` where any of them is. */
   readonly milliseconds: number;
   readonly predicted: boolean;
+  /** The whole program replayed as a graph, between two events; null where nothing was measured. */
+  readonly replayMilliseconds: number | null;
 };
 export type StepProfile = {
   readonly kernel: string;
@@ -30,7 +38,7 @@ export type StepProfile = {
   readonly work: { readonly flops: number; readonly readBytes: number; readonly writeBytes: number };
   readonly time: StepTime;
 };
-export type StepTime =
+type StepTime =
   /** By events on the device, between the end of one kernel and of the next. */
   | { readonly kind: "measured"; readonly milliseconds: number }
   /** Counted by the emulated device; the time is an estimate for another one. */
@@ -39,17 +47,21 @@ export type StepTime =
 export const profileProgram = async (
   loaded: LoadedProgram,
   checked: CheckedInputs,
-  { repeats = 20, target = h200 }: ProfileOptions,
+  { by, repeats = 20, target = h200 }: ProfileOptions,
 ): Promise<Profile> => {
   const { batch } = checked;
   const launches = loaded.launchesFor(batch);
   loaded.upload(checked);
   await loaded.finished();
   const { emulator } = loaded.device;
+  const method = by ?? (emulator === null ? "events" : "counters");
+  if (method === "counters" && emulator === null)
+    throw new RuntimeError(`"${loaded.device.info.name}" has no counters: only the emulated device counts`);
   const times =
-    emulator === null
-      ? await measure(loaded, launches, repeats)
-      : await countSteps(loaded, launches, emulator, batch, target);
+    method === "counters" && emulator !== null
+      ? await countSteps(loaded, launches, emulator, batch, target)
+      : await measureSteps(loaded, launches, repeats);
+  const replayMilliseconds = method === "events" ? await measureReplay(loaded, batch, repeats) : null;
   const steps = launches.map(({ step: { kernel, origin, work } }, index): StepProfile => {
     return {
       kernel,
@@ -68,6 +80,7 @@ export const profileProgram = async (
     steps,
     milliseconds: steps.reduce((sum, { time }) => sum + time.milliseconds, 0),
     predicted: steps.some(({ time }) => time.kind === "predicted"),
+    replayMilliseconds,
   };
 };
 
@@ -100,7 +113,7 @@ const countSteps = async (
 };
 
 /** The median of `repeats` runs, after two that warm up. */
-const measure = async (
+const measureSteps = async (
   loaded: LoadedProgram,
   launches: readonly Launch[],
   repeats: number,
@@ -119,6 +132,24 @@ const measure = async (
     if (run >= 0) for (const [index, each] of samples.entries()) each.push(events.milliseconds(index));
   }
   return samples.map((each) => ({ kind: "measured", milliseconds: median(each) }));
+};
+
+/** The median of `repeats` replays, after two that warm up. */
+const measureReplay = async (loaded: LoadedProgram, batch: number, repeats: number): Promise<number> => {
+  const replay = loaded.graphFor(batch);
+  const samples: number[] = [];
+  using events = createEvents(loaded, 2);
+  for (let run = -2; run < repeats; run++) {
+    loaded.device.use((driver) => {
+      const [start, end] = events.list;
+      if (start !== undefined) driver.call("cuEventRecord", start, loaded.stream);
+      driver.call("cuGraphLaunch", replay, loaded.stream);
+      if (end !== undefined) driver.call("cuEventRecord", end, loaded.stream);
+    });
+    await loaded.finished();
+    if (run >= 0) samples.push(events.milliseconds(0));
+  }
+  return median(samples);
 };
 
 /** Events in a row; `milliseconds(i)` is the time from event i to the next. */

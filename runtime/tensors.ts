@@ -60,7 +60,7 @@ export const download = (
 export type Inputs = { readonly [name: string]: HostTensor | DeviceTensor };
 
 /** An input that was found to fit: bytes to upload, or an array on the device to copy from. */
-export type CheckedInput = { readonly port: Port; readonly source: Uint8Array | DeviceTensor };
+type CheckedInput = { readonly port: Port; readonly source: Uint8Array | DeviceTensor };
 export type CheckedInputs = { readonly batch: number; readonly inputs: readonly CheckedInput[] };
 
 /**

@@ -243,6 +243,22 @@ describe("a profile on the emulated device", () => {
   });
 });
 
+describe("a profile by events", () => {
+  test("times every step and the whole replay, and says so", async () => {
+    using device = open();
+    using executable = await loadExecutable(device, folders.busy, noWeights);
+    const start = performance.now();
+    const profile = await executable.profile({}, { batch: 1, by: "events", repeats: 3 });
+    const took = performance.now() - start;
+    expect(profile.predicted).toBe(false);
+    expect(profile.steps.map(({ time }) => time.kind)).toEqual(["measured"]);
+    // Five runs step by step and five replays, of which the first two of each are not counted.
+    expect(profile.milliseconds).toBeGreaterThan(5);
+    expect(profile.milliseconds * 10).toBeLessThan(took * 2);
+    expect(profile.replayMilliseconds).toBeGreaterThan(5);
+  });
+});
+
 describe("an artefact", () => {
   const changed = (name: string, change: (folder: string) => void): string => {
     const folder = join(dirname(folders.tiny), name);
