@@ -27,7 +27,9 @@ static void arrive(Fiber* f, uint32_t id, uint32_t count, bool wait, Site site) 
   Barrier& b = block.barriers[id];
   const uint32_t wanted = count ? count : block.threads;
   if (count % 32) fail(failure_launch, "a barrier's thread count must be a multiple of 32", site);
-  if (b.arrived && b.expected != wanted) fail(failure_launch, format("threads give different counts to barrier %u: %u and %u", id, b.expected, wanted), site);
+  if (b.arrived && b.expected != wanted)
+    fail(failure_launch, format("threads give different counts to barrier %u: %u and %u", id, b.expected, wanted),
+         site);
   b.expected = wanted;
   b.arrived++;
   if (config.races) race_barrier_arrive(f, b);

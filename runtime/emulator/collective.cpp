@@ -16,7 +16,9 @@ void collective(CollectiveFn run, uint32_t mask, void* arg, const char* name, Si
     if (!open.arrived) {
       if (!r) r = &open;
     } else if (open.mask == mask) {
-      if (open.run != run) fail(failure_launch, std::string("lanes of one warp are in different collectives: ") + name + " and " + open.name, site);
+      if (open.run != run)
+        fail(failure_launch,
+             std::string("lanes of one warp are in different collectives: ") + name + " and " + open.name, site);
       r = &open;
       break;
     }  // masks may overlap: lanes that are done in one place wait here for lanes that are still in another
@@ -32,7 +34,8 @@ void collective(CollectiveFn run, uint32_t mask, void* arg, const char* name, Si
     if (config.races) race_join_warp(w, mask);
     run(w, mask, r->args);
     flush_log_if_any(w);
-    wake(c, r->head, r->tail, r->waiters, true);  // a warp runs on until it waits for another one: its stacks stay in the cache
+    wake(c, r->head, r->tail, r->waiters,
+         true);  // a warp runs on until it waits for another one: its stacks stay in the cache
     return;
   }
   append(r->head, r->tail, f);

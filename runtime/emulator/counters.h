@@ -13,10 +13,13 @@ struct Traffic {
   uint64_t sectors = 0;       // 32-byte pieces that the requests touch
   uint64_t bytes = 0;         // that lanes asked for
   uint64_t unique_bytes = 0;  // of memory, each counted once a launch
-  void add(const Traffic& o) { requests += o.requests, sectors += o.sectors, bytes += o.bytes, unique_bytes += o.unique_bytes; }
+  void add(const Traffic& o) {
+    requests += o.requests, sectors += o.sectors, bytes += o.bytes, unique_bytes += o.unique_bytes;
+  }
 };
 
-/** Shared-memory accesses of one kind. A wavefront is one pass over the 32 banks; conflicts are those beyond the least possible. */
+/** Shared-memory accesses of one kind. A wavefront is one pass over the 32 banks; conflicts are those beyond the least
+ * possible. */
 struct SharedTraffic {
   uint64_t requests = 0, wavefronts = 0, conflicts = 0;
   void add(const SharedTraffic& o) { requests += o.requests, wavefronts += o.wavefronts, conflicts += o.conflicts; }
@@ -35,7 +38,8 @@ struct Counters {
   void add(const Counters& o);
 };
 
-/** A range of device memory that a launch was given: a pointer parameter or a range named through fovea_emu_name_range. */
+/** A range of device memory that a launch was given: a pointer parameter or a range named through fovea_emu_name_range.
+ */
 struct BufferRange {
   uint64_t begin, end;
   int parameter;    // -1 for named ranges

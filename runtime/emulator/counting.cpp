@@ -26,7 +26,8 @@ void forget_ranges() { named_ranges.clear(); }
 static void add_parameter_ranges(const Launch& l) {
   std::vector<BufferRange> found;
   for (uint32_t i = 0; i < l.kernel->parameter_count; i++) {
-    for (uint32_t at = 0; at + 8 <= l.kernel->parameter_sizes[i]; at += 8) {  // structs and tensor maps hold pointers too
+    for (uint32_t at = 0; at + 8 <= l.kernel->parameter_sizes[i];
+         at += 8) {  // structs and tensor maps hold pointers too
       uint64_t address;
       memcpy(&address, (const uint8_t*)l.parameters[i] + at, 8);
       const Allocation* a = in_arena(address) ? find_allocation(address, 1) : nullptr;
@@ -62,7 +63,8 @@ static Counters::Buffer* buffer_of(Counters& k, uint64_t address) {
 static uint32_t first_touches(uint64_t address, uint32_t bytes, bool write) {
   static thread_local const Allocation* a = nullptr;
   static thread_local uint64_t launch = 0;
-  if (launch != current_launch || !a || address < a->begin || address + bytes > a->begin + a->bytes) a = find_allocation(address, bytes), launch = current_launch;
+  if (launch != current_launch || !a || address < a->begin || address + bytes > a->begin + a->bytes)
+    a = find_allocation(address, bytes), launch = current_launch;
   if (!a || !a->read_sectors) return 0;
   std::atomic<uint64_t>* table = (write ? a->written_sectors : a->read_sectors).get();
   uint32_t fresh = 0;
@@ -107,7 +109,8 @@ static void count_global(Counters& k, AccessKind kind, uint32_t lanes, const uin
 }
 void count_bulk(Cluster& c, uint64_t address, uint32_t bytes, bool write) {
   Counters& k = c.counters;
-  const Traffic piece{1, ((address + bytes - 1) >> 5) - (address >> 5) + 1, bytes, first_touches(address, bytes, write)};
+  const Traffic piece{1, ((address + bytes - 1) >> 5) - (address >> 5) + 1, bytes,
+                      first_touches(address, bytes, write)};
   (write ? k.written : k.read).add(piece);
   if (Counters::Buffer* b = buffer_of(k, address)) (write ? b->written : b->read).add(piece);
 }
@@ -140,7 +143,8 @@ void count_request(Cluster& c, AccessKind kind, uint32_t lanes, const uint64_t* 
   kind.shared ? count_shared(c.counters, kind, lanes, addresses) : count_global(c.counters, kind, lanes, addresses);
 }
 void count_matrix_rows(Cluster& c, const uint32_t* rows, bool store) {
-  uint32_t in_group[8] = {}, most = 0;  // 8 rows of 16 bytes fill the 32 banks once if they fall into different groups of four
+  uint32_t in_group[8] = {},
+           most = 0;  // 8 rows of 16 bytes fill the 32 banks once if they fall into different groups of four
   for (int i = 0; i < 8; i++) {
     bool known = false;
     for (int j = 0; j < i; j++) known |= rows[j] == rows[i];
@@ -156,17 +160,31 @@ void Counters::add(const Counters& o) {
   read.add(o.read), written.add(o.written), atomic.add(o.atomic);
   load.add(o.load), store.add(o.store), ldmatrix.add(o.ldmatrix), stmatrix.add(o.stmatrix), cp_async.add(o.cp_async);
   if (buffers.size() < o.buffers.size()) buffers.resize(o.buffers.size());
-  for (size_t i = 0; i < o.buffers.size(); i++) buffers[i].read.add(o.buffers[i].read), buffers[i].written.add(o.buffers[i].written);
+  for (size_t i = 0; i < o.buffers.size(); i++)
+    buffers[i].read.add(o.buffers[i].read), buffers[i].written.add(o.buffers[i].written);
 }
 
 // --- JSON
 static std::string number(const char* name, uint64_t n) { return format("\"%s\":%llu", name, (unsigned long long)n); }
-static std::string json(const Traffic& t) { return "{" + number("requests", t.requests) + "," + number("sectors", t.sectors) + "," + number("bytes", t.bytes) + "," + number("uniqueBytes", t.unique_bytes) + "}"; }
-static std::string json(const SharedTraffic& t) { return "{" + number("requests", t.requests) + "," + number("wavefronts", t.wavefronts) + "," + number("conflicts", t.conflicts) + "}"; }
+static std::string json(const Traffic& t) {
+  return "{" + number("requests", t.requests) + "," + number("sectors", t.sectors) + "," + number("bytes", t.bytes) +
+         "," + number("uniqueBytes", t.unique_bytes) + "}";
+}
+static std::string json(const SharedTraffic& t) {
+  return "{" + number("requests", t.requests) + "," + number("wavefronts", t.wavefronts) + "," +
+         number("conflicts", t.conflicts) + "}";
+}
 std::string counters_json(const char* kernel, const Counters& k, bool with_buffers) {
-  std::string s = std::string("{\"kernel\":\"") + kernel + "\"," + number("blocks", k.blocks) + "," + number("barriers", k.barriers) + "," + number("collectives", k.collectives) + "," + number("mbarrierArrivals", k.mbarrier_arrivals) + "," + number("specialOps", k.special_ops) + "," + number("mmaM16n8k16", k.mma_m16n8k16) + "," + number("mmaM16n8k8", k.mma_m16n8k8) + "," + number("wgmma", k.wgmma) + "," + number("tensorFlops", k.tensor_flops) + "," + number("bulkBytes", k.bulk_bytes) + "," + number("cpuNanoseconds", k.cpu_ns);
-  s += ",\"global\":{\"read\":" + json(k.read) + ",\"written\":" + json(k.written) + ",\"atomic\":" + json(k.atomic) + "}";
-  s += ",\"shared\":{\"load\":" + json(k.load) + ",\"store\":" + json(k.store) + ",\"ldmatrix\":" + json(k.ldmatrix) + ",\"stmatrix\":" + json(k.stmatrix) + ",\"cpAsync\":" + json(k.cp_async) + "}";
+  std::string s = std::string("{\"kernel\":\"") + kernel + "\"," + number("blocks", k.blocks) + "," +
+                  number("barriers", k.barriers) + "," + number("collectives", k.collectives) + "," +
+                  number("mbarrierArrivals", k.mbarrier_arrivals) + "," + number("specialOps", k.special_ops) + "," +
+                  number("mmaM16n8k16", k.mma_m16n8k16) + "," + number("mmaM16n8k8", k.mma_m16n8k8) + "," +
+                  number("wgmma", k.wgmma) + "," + number("tensorFlops", k.tensor_flops) + "," +
+                  number("bulkBytes", k.bulk_bytes) + "," + number("cpuNanoseconds", k.cpu_ns);
+  s += ",\"global\":{\"read\":" + json(k.read) + ",\"written\":" + json(k.written) + ",\"atomic\":" + json(k.atomic) +
+       "}";
+  s += ",\"shared\":{\"load\":" + json(k.load) + ",\"store\":" + json(k.store) + ",\"ldmatrix\":" + json(k.ldmatrix) +
+       ",\"stmatrix\":" + json(k.stmatrix) + ",\"cpAsync\":" + json(k.cp_async) + "}";
   if (!with_buffers) return s + "}";
   s += ",\"buffers\":[";
   for (size_t i = 0; i < launch_ranges.size(); i++) {
@@ -177,8 +195,11 @@ std::string counters_json(const char* kernel, const Counters& k, bool with_buffe
       if (ch == '"' || ch == '\\') name += '\\';
       if ((unsigned char)ch >= 32) name += ch;
     }
-    s += (i ? ",{" : "{") + std::string(r.parameter < 0 ? "\"name\":\"" + name + "\"" : format("\"parameter\":%d,\"offset\":%u", r.parameter, r.offset));
-    s += format(",\"address\":\"0x%llx\",", (unsigned long long)r.begin) + number("size", r.end - r.begin) + ",\"read\":" + json(b.read) + ",\"written\":" + json(b.written) + "}";
+    s += (i ? ",{" : "{") + std::string(r.parameter < 0
+                                            ? "\"name\":\"" + name + "\""
+                                            : format("\"parameter\":%d,\"offset\":%u", r.parameter, r.offset));
+    s += format(",\"address\":\"0x%llx\",", (unsigned long long)r.begin) + number("size", r.end - r.begin) +
+         ",\"read\":" + json(b.read) + ",\"written\":" + json(b.written) + "}";
   }
   return s + "]}";
 }

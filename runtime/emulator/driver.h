@@ -16,10 +16,25 @@ namespace emu {
 
 /** CUresult values that are used here. */
 enum Result {
-  success = 0, invalid_value = 1, out_of_memory = 2, not_initialized = 3, no_device = 100, invalid_device = 101,
-  invalid_image = 200, invalid_context = 201, no_binary_for_gpu = 209, file_not_found = 301, invalid_handle = 400,
-  not_found = 500, not_ready = 600, primary_context_active = 708, context_is_destroyed = 709, not_supported = 801,
-  capture_unsupported = 900, capture_invalidated = 901, capture_unmatched = 903,
+  success = 0,
+  invalid_value = 1,
+  out_of_memory = 2,
+  not_initialized = 3,
+  no_device = 100,
+  invalid_device = 101,
+  invalid_image = 200,
+  invalid_context = 201,
+  no_binary_for_gpu = 209,
+  file_not_found = 301,
+  invalid_handle = 400,
+  not_found = 500,
+  not_ready = 600,
+  primary_context_active = 708,
+  context_is_destroyed = 709,
+  not_supported = 801,
+  capture_unsupported = 900,
+  capture_invalidated = 901,
+  capture_unmatched = 903,
 };
 
 struct Context {
@@ -75,9 +90,11 @@ struct Event {
 };
 
 /** Handles that were given out. A pointer that is not among them is refused instead of followed. */
-template <class T> class Handles {
+template <class T>
+class Handles {
  public:
-  template <class... Args> T* make(Args&&... args) {
+  template <class... Args>
+  T* make(Args&&... args) {
     T* object = new T{std::forward<Args>(args)...};
     live_.insert(object);
     return object;
@@ -117,7 +134,8 @@ Driver& driver();
 Context* current_context();
 void set_current_context(Context* c);
 
-/** Locks the driver and says what stands in the way of a call: 0, or not_initialized, invalid_context, the sticky error. */
+/** Locks the driver and says what stands in the way of a call: 0, or not_initialized, invalid_context, the sticky
+ * error. */
 class Call {
  public:
   Call() : lock_(driver().mutex) {}
@@ -133,10 +151,11 @@ class Call {
 Stream* find_stream(const void* handle);  // null if there is none
 /** Queues, captures or performs an operation. Failures of the work itself show at the next synchronisation. */
 int submit(Stream* s, Operation operation);
-int drain(Stream* s);      // does all that the stream holds
-int drain_null_stream();   // and what it waits for: the blocking streams
+int drain(Stream* s);     // does all that the stream holds
+int drain_null_stream();  // and what it waits for: the blocking streams
 int drain_all();
 int execute_launch(const LaunchRecord& record);
-int make_launch(Function* f, Dim grid, Dim block, Dim cluster, uint32_t shared_bytes, void* const* parameters, void* const* extra, std::shared_ptr<LaunchRecord>& record);
+int make_launch(Function* f, Dim grid, Dim block, Dim cluster, uint32_t shared_bytes, void* const* parameters,
+                void* const* extra, std::shared_ptr<LaunchRecord>& record);
 
 }  // namespace emu

@@ -51,9 +51,11 @@ static const struct Setting {
 /** Kernel images find this library's functions through the process's global scope. */
 static void export_own_symbols() {
   Dl_info info;
-  if (dladdr((const void*)&export_own_symbols, &info) && info.dli_fname) dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL);
+  if (dladdr((const void*)&export_own_symbols, &info) && info.dli_fname)
+    dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL);
 }
-/** Device memory is host memory: a limit that the host does not have would end the process instead of the allocation. */
+/** Device memory is host memory: a limit that the host does not have would end the process instead of the allocation.
+ */
 static void choose_memory_limit() {
   if (config.memory_limit) return;
   const uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
@@ -108,7 +110,9 @@ DRIVER int cuDeviceGetCount(int* count) {
   *count = 1;
   return driver().initialised ? success : not_initialized;
 }
-static int check_device(int device) { return !driver().initialised ? not_initialized : device ? invalid_device : success; }
+static int check_device(int device) {
+  return !driver().initialised ? not_initialized : device ? invalid_device : success;
+}
 DRIVER int cuDeviceGet(int* device, int ordinal) {
   if (int e = check_device(ordinal)) return e;
   *device = 0;
@@ -135,30 +139,35 @@ DRIVER int cuDeviceGetAttribute(int* value, int attribute, int device) {
   if (!value) return invalid_value;
   const DeviceModel& m = model();
   switch (attribute) {
-    case 1: *value = 1024; break;                             // threads per block
-    case 2: case 3: *value = 1024; break;                     // block dimensions
+    case 1: *value = 1024; break;  // threads per block
+    case 2:
+    case 3: *value = 1024; break;  // block dimensions
     case 4: *value = 64; break;
-    case 5: *value = 0x7fffffff; break;                       // grid dimensions
-    case 6: case 7: *value = 65535; break;
-    case 8: *value = 48 << 10; break;                         // shared memory per block
-    case 9: *value = 64 << 10; break;                         // constant memory
-    case 10: *value = 32; break;                              // warp size
-    case 12: case 82: *value = 65536; break;                  // registers per block, per multiprocessor
-    case 13: *value = 1000000; break;                         // clock rate, kHz
-    case 15: case 31: case 41: *value = 1; break;             // overlap, concurrent kernels, unified addressing
+    case 5: *value = 0x7fffffff; break;  // grid dimensions
+    case 6:
+    case 7: *value = 65535; break;
+    case 8: *value = 48 << 10; break;  // shared memory per block
+    case 9: *value = 64 << 10; break;  // constant memory
+    case 10: *value = 32; break;       // warp size
+    case 12:
+    case 82: *value = 65536; break;    // registers per block, per multiprocessor
+    case 13: *value = 1000000; break;  // clock rate, kHz
+    case 15:
+    case 31:
+    case 41: *value = 1; break;  // overlap, concurrent kernels, unified addressing
     case 16: *value = m.multiprocessors; break;
-    case 36: *value = 1000000; break;                         // memory clock rate, kHz
-    case 37: *value = 5120; break;                            // memory bus width
+    case 36: *value = 1000000; break;  // memory clock rate, kHz
+    case 37: *value = 5120; break;     // memory bus width
     case 38: *value = m.l2_bytes; break;
     case 39: *value = m.threads_per_multiprocessor; break;
     case 75: *value = m.capability / 10; break;
     case 76: *value = m.capability % 10; break;
     case 81: *value = m.shared_per_multiprocessor; break;
-    case 95: *value = 0; break;                               // cooperative launch: blocks do not all run at once
+    case 95: *value = 0; break;  // cooperative launch: blocks do not all run at once
     case 97: *value = m.shared_per_block; break;
-    case 106: *value = 32; break;                             // blocks per multiprocessor
-    case 111: *value = 1 << 10; break;                        // reserved shared memory per block
-    case 120: *value = m.capability >= 90; break;             // clusters
+    case 106: *value = 32; break;                  // blocks per multiprocessor
+    case 111: *value = 1 << 10; break;             // reserved shared memory per block
+    case 120: *value = m.capability >= 90; break;  // clusters
     default: *value = 0; break;
   }
   return success;
@@ -201,7 +210,9 @@ DRIVER int cuDevicePrimaryCtxRelease_v2(int device) {
   if (!driver().primary.retained) return invalid_context;
   return --driver().primary.retained ? success : reset_primary();
 }
-DRIVER int cuDevicePrimaryCtxReset_v2(int device) { return check_device(device) ? check_device(device) : reset_primary(); }
+DRIVER int cuDevicePrimaryCtxReset_v2(int device) {
+  return check_device(device) ? check_device(device) : reset_primary();
+}
 DRIVER int cuDevicePrimaryCtxGetState(int device, unsigned* flags, int* active) {
   if (int e = check_device(device)) return e;
   *flags = 0, *active = driver().primary.retained > 0;

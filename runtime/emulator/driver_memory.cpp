@@ -15,7 +15,9 @@ DRIVER int cuMemFree_v2(uint64_t address) {
   if (int e = drain_all()) return e;
   return release(address) ? success : invalid_value;
 }
-DRIVER int cuMemAllocAsync(uint64_t* address, size_t bytes, void* stream) { return find_stream(stream) ? cuMemAlloc_v2(address, bytes) : invalid_handle; }
+DRIVER int cuMemAllocAsync(uint64_t* address, size_t bytes, void* stream) {
+  return find_stream(stream) ? cuMemAlloc_v2(address, bytes) : invalid_handle;
+}
 DRIVER int cuMemFreeAsync(uint64_t address, void* stream) {
   ENTER_DRIVER;
   Stream* s = find_stream(stream);
@@ -80,7 +82,9 @@ DRIVER int cuMemcpyDtoH_v2(void* to, uint64_t from, size_t n) {
 }
 DRIVER int cuMemcpyDtoD_v2(uint64_t to, uint64_t from, size_t n) {
   ENTER_DRIVER;
-  return !n ? success : is_device(from, n) && is_device(to, n) ? copy_now(to, (const void*)from, n, true) : invalid_value;
+  return !n                                       ? success
+         : is_device(from, n) && is_device(to, n) ? copy_now(to, (const void*)from, n, true)
+                                                  : invalid_value;
 }
 DRIVER int cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t n, void* stream) {
   ENTER_DRIVER;
@@ -88,7 +92,8 @@ DRIVER int cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t n, void* s
   if (!is_device(to, n) || !from) return invalid_value;
   Stream* s = find_stream(stream);
   if (!s) return invalid_handle;
-  if (!config.deferred_streams || s->capture || in_host_allocation((uint64_t)from)) return copy_later(to, from, n, stream, true);
+  if (!config.deferred_streams || s->capture || in_host_allocation((uint64_t)from))
+    return copy_later(to, from, n, stream, true);
   // Pageable memory is staged before the call returns, so the caller may change it at once.
   auto staged = std::make_shared<std::vector<uint8_t>>((const uint8_t*)from, (const uint8_t*)from + n);
   return submit(s, {Operation::Kind::copy, nullptr, [=] {
@@ -99,14 +104,19 @@ DRIVER int cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t n, void* s
 }
 DRIVER int cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t n, void* stream) {
   ENTER_DRIVER;
-  return !n ? success : is_device(from, n) && to ? copy_later((uint64_t)to, (const void*)from, n, stream, false) : invalid_value;
+  return !n                         ? success
+         : is_device(from, n) && to ? copy_later((uint64_t)to, (const void*)from, n, stream, false)
+                                    : invalid_value;
 }
 DRIVER int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t n, void* stream) {
   ENTER_DRIVER;
-  return !n ? success : is_device(from, n) && is_device(to, n) ? copy_later(to, (const void*)from, n, stream, true) : invalid_value;
+  return !n                                       ? success
+         : is_device(from, n) && is_device(to, n) ? copy_later(to, (const void*)from, n, stream, true)
+                                                  : invalid_value;
 }
 
-template <class T> static int fill(uint64_t to, T value, size_t n, Stream* s) {
+template <class T>
+static int fill(uint64_t to, T value, size_t n, Stream* s) {
   if (!s) return invalid_handle;
   if (!n) return success;
   if (!is_device(to, n * sizeof(T)) || to % sizeof(T)) return invalid_value;
@@ -116,14 +126,14 @@ template <class T> static int fill(uint64_t to, T value, size_t n, Stream* s) {
                       return success;
                     }});
 }
-#define FILL(name, type)                                                                  \
-  DRIVER int name##_v2(uint64_t to, type value, size_t n) {                               \
-    ENTER_DRIVER;                                                                         \
-    return fill<type>(to, value, n, &driver().null_stream);                               \
-  }                                                                                       \
-  DRIVER int name##Async(uint64_t to, type value, size_t n, void* stream) {               \
-    ENTER_DRIVER;                                                                         \
-    return fill<type>(to, value, n, find_stream(stream));                                 \
+#define FILL(name, type)                                                    \
+  DRIVER int name##_v2(uint64_t to, type value, size_t n) {                 \
+    ENTER_DRIVER;                                                           \
+    return fill<type>(to, value, n, &driver().null_stream);                 \
+  }                                                                         \
+  DRIVER int name##Async(uint64_t to, type value, size_t n, void* stream) { \
+    ENTER_DRIVER;                                                           \
+    return fill<type>(to, value, n, find_stream(stream));                   \
   }
 FILL(cuMemsetD8, uint8_t)
 FILL(cuMemsetD16, uint16_t)

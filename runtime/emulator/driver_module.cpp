@@ -27,7 +27,8 @@ static size_t image_bytes(const uint8_t* image) {
 }
 static int check_image(const uint8_t* image) {
   if (memcmp(image, "\177ELF", 4)) {
-    driver().report = "the image is no shared object: the emulated device wants what the host compiler makes of a kernel";
+    driver().report =
+        "the image is no shared object: the emulated device wants what the host compiler makes of a kernel";
     return memcmp(image, "//", 2) && memcmp(image, ".version", 8) ? invalid_image : no_binary_for_gpu;
   }
   const int machine = image[18] | image[19] << 8;
@@ -41,15 +42,21 @@ static int check_image(const uint8_t* image) {
 #endif
   }();
   if (machine == own || own < 0) return success;
-  driver().report = machine == 190 ? "the image is a cubin: the emulated device wants a shared object of the host" : "the image is for another machine";
+  driver().report = machine == 190 ? "the image is a cubin: the emulated device wants a shared object of the host"
+                                   : "the image is for another machine";
   return no_binary_for_gpu;
 }
 
-int make_launch(Function* f, Dim grid, Dim block, Dim cluster, uint32_t shared_bytes, void* const* parameters, void* const* extra, std::shared_ptr<LaunchRecord>& record) {
+int make_launch(Function* f, Dim grid, Dim block, Dim cluster, uint32_t shared_bytes, void* const* parameters,
+                void* const* extra, std::shared_ptr<LaunchRecord>& record) {
   if (!driver().functions.count(f)) return invalid_handle;
   const uint64_t threads = (uint64_t)block.x * block.y * block.z;
-  if (!threads || threads > 1024 || block.z > 64 || !grid.x || !grid.y || !grid.z || grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535) return invalid_value;
-  if (!cluster.x || !cluster.y || !cluster.z || grid.x % cluster.x || grid.y % cluster.y || grid.z % cluster.z || cluster.x * cluster.y * cluster.z > 16) return invalid_value;
+  if (!threads || threads > 1024 || block.z > 64 || !grid.x || !grid.y || !grid.z || grid.x > 0x7fffffff ||
+      grid.y > 65535 || grid.z > 65535)
+    return invalid_value;
+  if (!cluster.x || !cluster.y || !cluster.z || grid.x % cluster.x || grid.y % cluster.y || grid.z % cluster.z ||
+      cluster.x * cluster.y * cluster.z > 16)
+    return invalid_value;
   if (shared_bytes > f->dynamic_shared_limit) return invalid_value;
   const KernelInfo& k = *f->kernel;
   uint32_t bytes = 0;
@@ -64,7 +71,7 @@ int make_launch(Function* f, Dim grid, Dim block, Dim cluster, uint32_t shared_b
     const void* buffer = nullptr;
     size_t size = 0;
     for (void* const* e = extra; e && *e; e += 2) {
-      if (*e == (void*)1) buffer = e[1];                  // CU_LAUNCH_PARAM_BUFFER_POINTER
+      if (*e == (void*)1) buffer = e[1];                     // CU_LAUNCH_PARAM_BUFFER_POINTER
       else if (*e == (void*)2) size = *(const size_t*)e[1];  // CU_LAUNCH_PARAM_BUFFER_SIZE
       else return invalid_value;
     }
@@ -127,7 +134,9 @@ DRIVER int cuModuleLoadData(Module** module, const void* image) {
   else (*module)->file = file;
   return e;
 }
-DRIVER int cuModuleLoadDataEx(Module** module, const void* image, unsigned, int*, void**) { return cuModuleLoadData(module, image); }
+DRIVER int cuModuleLoadDataEx(Module** module, const void* image, unsigned, int*, void**) {
+  return cuModuleLoadData(module, image);
+}
 DRIVER int cuModuleUnload(Module* module) {
   ENTER_DRIVER;
   if (!driver().modules.find(module)) return invalid_handle;
@@ -147,7 +156,9 @@ DRIVER int cuModuleGetFunction(Function** function, Module* module, const char* 
   if (!slot) {
     const auto* kernel = (const KernelInfo*)dlsym(module->library, (std::string("emu_kernel_") + name).c_str());
     if (!kernel || kernel->version != interface_version) {
-      driver().report = kernel ? std::string("kernel ") + name + " was compiled for another version of the emulated device" : std::string("the image has no DEV_EXPORT(") + name + ")";
+      driver().report = kernel
+                            ? std::string("kernel ") + name + " was compiled for another version of the emulated device"
+                            : std::string("the image has no DEV_EXPORT(") + name + ")";
       module->functions.erase(name);
       return kernel ? invalid_image : not_found;
     }
@@ -171,7 +182,12 @@ DRIVER int cuModuleGetGlobal_v2(uint64_t* address, size_t* bytes, Module* module
 }
 
 // --- functions
-enum { attribute_max_threads = 0, attribute_registers = 4, attribute_binary_version = 6, attribute_max_dynamic_shared = 8 };
+enum {
+  attribute_max_threads = 0,
+  attribute_registers = 4,
+  attribute_binary_version = 6,
+  attribute_max_dynamic_shared = 8
+};
 DRIVER int cuDeviceGetAttribute(int* value, int attribute, int device);  // driver_context.cpp
 DRIVER int cuFuncSetAttribute(Function* f, int attribute, int value) {
   ENTER_DRIVER;
@@ -201,14 +217,16 @@ DRIVER int cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Function* f,
   if (!driver().functions.count(f)) return invalid_handle;
   if (threads <= 0 || threads > 1024) return invalid_value;
   int max_threads = 0, max_shared = 0, reserved = 0;
-  cuDeviceGetAttribute(&max_threads, 39, 0), cuDeviceGetAttribute(&max_shared, 81, 0), cuDeviceGetAttribute(&reserved, 111, 0);
+  cuDeviceGetAttribute(&max_threads, 39, 0), cuDeviceGetAttribute(&max_shared, 81, 0),
+      cuDeviceGetAttribute(&reserved, 111, 0);
   *blocks = std::min(32, max_threads / ((threads + 31) / 32 * 32));
   *blocks = std::min(*blocks, max_shared / (int)(shared_bytes + (size_t)reserved));
   return success;
 }
 
 // --- launches
-static int launch(Function* f, Dim grid, Dim block, Dim cluster, unsigned shared_bytes, void* stream, void** parameters, void** extra) {
+static int launch(Function* f, Dim grid, Dim block, Dim cluster, unsigned shared_bytes, void* stream, void** parameters,
+                  void** extra) {
   ENTER_DRIVER;
   Stream* s = find_stream(stream);
   if (!s) return invalid_handle;
@@ -216,7 +234,8 @@ static int launch(Function* f, Dim grid, Dim block, Dim cluster, unsigned shared
   if (int e = make_launch(f, grid, block, cluster, shared_bytes, parameters, extra, record)) return e;
   return submit(s, {Operation::Kind::kernel, record, nullptr});
 }
-DRIVER int cuLaunchKernel(Function* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared_bytes, void* stream, void** parameters, void** extra) {
+DRIVER int cuLaunchKernel(Function* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                          unsigned shared_bytes, void* stream, void** parameters, void** extra) {
   return launch(f, {gx, gy, gz}, {bx, by, bz}, {1, 1, 1}, shared_bytes, stream, parameters, extra);
 }
 struct LaunchAttribute {  // CUlaunchAttribute
@@ -243,13 +262,18 @@ DRIVER int cuLaunchKernelEx(const LaunchConfig* config, Function* f, void** para
 }
 
 // --- tensor maps, with the rules of cuTensorMapEncodeTiled
-DRIVER int cuTensorMapEncodeTiled(void* map, int type, uint32_t rank, void* base, const uint64_t* extent, const uint64_t* stride, const uint32_t* box, const uint32_t* element_stride, int interleave, int swizzle, int, int out_of_bounds) {
+DRIVER int cuTensorMapEncodeTiled(void* map, int type, uint32_t rank, void* base, const uint64_t* extent,
+                                  const uint64_t* stride, const uint32_t* box, const uint32_t* element_stride,
+                                  int interleave, int swizzle, int, int out_of_bounds) {
   static const uint8_t element_bytes[] = {1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4, 4};
-  if (!map || (uintptr_t)map & 63 || type < 0 || type > 12 || rank < 1 || rank > 5 || (uintptr_t)base & 15 || swizzle < 0 || swizzle > 3) return invalid_value;
+  if (!map || (uintptr_t)map & 63 || type < 0 || type > 12 || rank < 1 || rank > 5 || (uintptr_t)base & 15 ||
+      swizzle < 0 || swizzle > 3)
+    return invalid_value;
   if (interleave) return not_supported;
   TensorMapImage m{};
   m.magic = TensorMapImage::expected_magic, m.base = (uint64_t)base, m.rank = (uint8_t)rank;
-  m.element_bytes = element_bytes[type], m.swizzle = (uint8_t)swizzle, m.fill_nan = (uint8_t)out_of_bounds, m.is_float = type >= 6;
+  m.element_bytes = element_bytes[type], m.swizzle = (uint8_t)swizzle, m.fill_nan = (uint8_t)out_of_bounds,
+  m.is_float = type >= 6;
   for (uint32_t i = 0; i < rank; i++) {
     if (!extent[i] || extent[i] > 1ull << 32 || !box[i] || box[i] > 256) return invalid_value;
     if (element_stride[i] != 1) return not_supported;

@@ -9,7 +9,8 @@ namespace emu {
 
 Stream* find_stream(const void* handle) {
   const auto value = (uintptr_t)handle;
-  return value <= 2 ? &driver().null_stream : driver().streams.find(handle);  // 1 and 2: the legacy and the per-thread stream
+  return value <= 2 ? &driver().null_stream
+                    : driver().streams.find(handle);  // 1 and 2: the legacy and the per-thread stream
 }
 static int perform(const Operation& o) {
   Context* c = current_context();
@@ -52,7 +53,9 @@ int submit(Stream* s, Operation o) {
   perform(o);  // a failure shows at the next synchronisation
   return success;
 }
-static double now_ms() { return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+static double now_ms() {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 }  // namespace emu
 using namespace emu;
@@ -148,7 +151,8 @@ DRIVER int cuStreamWaitEvent(void* stream, Event* event, unsigned) {
     s->capture = event->capture;
     return success;
   }
-  return submit(s, {Operation::Kind::event, nullptr, [=] { return driver().events.find(event) ? wait_for(event) : success; }});
+  return submit(
+      s, {Operation::Kind::event, nullptr, [=] { return driver().events.find(event) ? wait_for(event) : success; }});
 }
 
 // --- capture and graphs
@@ -249,7 +253,9 @@ DRIVER int cuGraphKernelNodeGetParams_v2(GraphNode* node, KernelNodeParams* out)
 static int replace_launch(Operation& o, const KernelNodeParams* p) {
   if (!o.launch) return invalid_value;
   std::shared_ptr<LaunchRecord> record;
-  if (int e = make_launch(p->function, p->grid, p->block, o.launch->cluster, p->shared_bytes, p->parameters, p->extra, record)) return e;
+  if (int e = make_launch(p->function, p->grid, p->block, o.launch->cluster, p->shared_bytes, p->parameters, p->extra,
+                          record))
+    return e;
   o.launch = record;
   return success;
 }

@@ -2,16 +2,16 @@
 //
 // Build, from the repository's root (no CUDA header or library is needed):
 //
-//   g++ -std=c++17 -O2 -fPIC -shared -pthread -ffp-contract=off -Wl,-soname,libcuda_emulated.so -Wl,-Bsymbolic-functions
-//     runtime/emulator/*.cpp -o libcuda_emulated.so -ldl
+//   g++ -std=c++17 -O2 -fPIC -shared -pthread -ffp-contract=off runtime/emulator/*.cpp -ldl
+//     -Wl,-soname,libcuda_emulated.so -Wl,-Bsymbolic-functions -o libcuda_emulated.so
 //
 // A kernel image is a shared object made from the same .cu text that nvcc compiles:
 //
 //   g++ -std=c++17 -O1 -g -fPIC -shared -ffp-contract=off -w -x c++ -DFOVEA_EMULATE -I templates kernel.cu -o kernel.so
 //
-// Its symbols are resolved against the library that loads it. -g is optional: with it, reports of wild addresses name a line.
-// Race checks see the accesses that go through primitives (ld, st, lds, sts, ldmatrix, cp.async...). To see plain indexing
-// too, compile with -fsanitize=thread in two steps, so that the compiler's own runtime is not linked:
+// Its symbols are resolved against the library that loads it. -g is optional: with it, reports of wild addresses name a
+// line. Race checks see the accesses that go through primitives (ld, st, lds, sts, ldmatrix, cp.async...). To see plain
+// indexing too, compile with -fsanitize=thread in two steps, so that the compiler's own runtime is not linked:
 //
 //   g++ ... -fsanitize=thread -c kernel.cu -o kernel.o && g++ -shared kernel.o -o kernel.so
 //
@@ -25,11 +25,11 @@ extern "C" {
 #endif
 
 /**
- * Changes a setting; 0, or 1 if there is no such key. Each may also be given as an environment variable, FOVEA_EMU_ and the
- * key in capitals, which cuInit reads.
+ * Changes a setting; 0, or 1 if there is no such key. Each may also be given as an environment variable, FOVEA_EMU_ and
+ * the key in capitals, which cuInit reads.
  *
  *   counters       1: count accesses and traffic (2 to 10 times slower)
- *   races          1: report shared-memory races, and asynchronous reads of what was written without a proxy fence (5 times slower)
+ *   races          1: report shared-memory races, and asynchronous reads of what no proxy fence orders (5 times slower)
  *   uninitialised  1: report reads of device memory that nobody wrote; for memory allocated from then on
  *   bounds         1: check every announced access exactly. Without it, only accesses beyond the guard page behind each
  *                  allocation (at most 255 bytes further) are caught

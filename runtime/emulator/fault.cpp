@@ -1,5 +1,5 @@
-// Wild addresses, stack overflows and endless loops end the launch, not the process. A fault in emulated code continues in
-// end_of_fault on a stack of its own; faults elsewhere go to whoever handled them before.
+// Wild addresses, stack overflows and endless loops end the launch, not the process. A fault in emulated code continues
+// in end_of_fault on a stack of its own; faults elsewhere go to whoever handled them before.
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
@@ -29,10 +29,14 @@ static int watchdog_signal() { return SIGRTMIN + 7; }
   std::string text;
   int error = failure_illegal_address;
   const auto stack = (uint64_t)f->stack;
-  if (fault_signal == watchdog_signal()) text = "endless loop: no synchronisation for the watchdog's time", error = failure_timeout;
+  if (fault_signal == watchdog_signal())
+    text = "endless loop: no synchronisation for the watchdog's time", error = failure_timeout;
   else if (fault_signal == SIGFPE) text = "integer division by zero", error = failure_launch;
-  else if (stack && fault_address < stack && fault_address + 8192 > stack) text = "stack overflow", error = failure_launch;
-  else if (const Block& b = block_of(f); in_shared(b, fault_address)) text = format("access at shared 0x%llx, outside the block's %u bytes", (unsigned long long)(fault_address - (uint64_t)b.shared), b.shared_bytes);
+  else if (stack && fault_address < stack && fault_address + 8192 > stack)
+    text = "stack overflow", error = failure_launch;
+  else if (const Block& b = block_of(f); in_shared(b, fault_address))
+    text = format("access at shared 0x%llx, outside the block's %u bytes",
+                  (unsigned long long)(fault_address - (uint64_t)b.shared), b.shared_bytes);
   else text = describe_address(fault_address);
   std::string where = place_of_code((const void*)(fault_pc + 1));
   if (where.empty() || where.compare(0, 4, "code") == 0) {
@@ -60,7 +64,12 @@ static bool continue_in(ucontext_t* context, void (*entry)()) {
   return false;
 #endif
 }
-static const struct sigaction& previous(int signal) { return signal == SIGSEGV ? previous_segv : signal == SIGBUS ? previous_bus : signal == SIGFPE ? previous_fpe : previous_watchdog; }
+static const struct sigaction& previous(int signal) {
+  return signal == SIGSEGV  ? previous_segv
+         : signal == SIGBUS ? previous_bus
+         : signal == SIGFPE ? previous_fpe
+                            : previous_watchdog;
+}
 
 static void on_fault(int signal, siginfo_t* info, void* context) {
   fault_address = (uint64_t)info->si_addr;
@@ -87,7 +96,7 @@ static void on_watchdog(int signal, siginfo_t*, void* context) {
 void install_fault_handlers() {
   static std::once_flag once;
   std::call_once(once, [] {
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_sigaction = on_fault;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     sigaction(SIGSEGV, &action, &previous_segv);

@@ -1,4 +1,5 @@
-// The context switch: callee-saved registers only, no system call. Ends with `ret`, which keeps the return predictor right.
+// The context switch: callee-saved registers only, no system call. Ends with `ret`, which keeps the return predictor
+// right.
 #include "scheduler.h"
 
 #if defined(__x86_64__) && !defined(FOVEA_EMU_UCONTEXT)
@@ -30,8 +31,8 @@ fovea_fiber_switch:
 namespace emu {
 void* first_frame(uint8_t* top, void (*entry)()) {
   void** sp = (void**)((uintptr_t)top & ~(uintptr_t)63);
-  *--sp = nullptr;           // keeps the stack 16-byte aligned at entry, as after a call
-  *--sp = (void*)entry;      // where `ret` goes
+  *--sp = nullptr;       // keeps the stack 16-byte aligned at entry, as after a call
+  *--sp = (void*)entry;  // where `ret` goes
   for (int i = 0; i < 6; i++) *--sp = nullptr;
   return sp;
 }

@@ -1,5 +1,5 @@
-// Callbacks of -fsanitize=thread, for kernels that are compiled with it: every load and store of the kernel arrives here.
-// Only the compiler's instrumentation is used, not its runtime.
+// Callbacks of -fsanitize=thread, for kernels that are compiled with it: every load and store of the kernel arrives
+// here. Only the compiler's instrumentation is used, not its runtime.
 #include "access.h"
 
 namespace emu {
@@ -16,14 +16,16 @@ using namespace emu;
 
 #define CALLBACK extern "C" __attribute__((visibility("default"))) void
 #define CALLER __builtin_return_address(0)
-#define SIZED(n)                                                                                                     \
-  CALLBACK __tsan_read##n(void* p) { note_code(p, n, access_read, CALLER); }                                         \
-  CALLBACK __tsan_write##n(void* p) { note_code(p, n, access_write, CALLER); }                                       \
-  CALLBACK __tsan_unaligned_read##n(void* p) { note_code(p, n, access_read, CALLER); }                               \
-  CALLBACK __tsan_unaligned_write##n(void* p) { note_code(p, n, access_write, CALLER); }                             \
-  CALLBACK __tsan_volatile_read##n(void* p) { note_code(p, n, access_read, CALLER); }                                \
-  CALLBACK __tsan_volatile_write##n(void* p) { note_code(p, n, access_write, CALLER); }                              \
-  CALLBACK __tsan_read_write##n(void* p) { note_code(p, n, access_read, CALLER), note_code(p, n, access_write, CALLER); }
+#define SIZED(n)                                                                         \
+  CALLBACK __tsan_read##n(void* p) { note_code(p, n, access_read, CALLER); }             \
+  CALLBACK __tsan_write##n(void* p) { note_code(p, n, access_write, CALLER); }           \
+  CALLBACK __tsan_unaligned_read##n(void* p) { note_code(p, n, access_read, CALLER); }   \
+  CALLBACK __tsan_unaligned_write##n(void* p) { note_code(p, n, access_write, CALLER); } \
+  CALLBACK __tsan_volatile_read##n(void* p) { note_code(p, n, access_read, CALLER); }    \
+  CALLBACK __tsan_volatile_write##n(void* p) { note_code(p, n, access_write, CALLER); }  \
+  CALLBACK __tsan_read_write##n(void* p) {                                               \
+    note_code(p, n, access_read, CALLER), note_code(p, n, access_write, CALLER);         \
+  }
 SIZED(1)
 SIZED(2)
 SIZED(4)
@@ -46,18 +48,20 @@ extern "C" __attribute__((visibility("default"))) void* __tsan_memset(void* to, 
   return memset(to, value, n);
 }
 
-#define ATOMIC(bits)                                                                                                 \
-  extern "C" __attribute__((visibility("default"))) uint##bits##_t __tsan_atomic##bits##_load(const volatile uint##bits##_t* p, int) { \
-    note_code((const void*)p, bits / 8, access_read | access_atomic, CALLER);                                       \
-    return __atomic_load_n(p, __ATOMIC_SEQ_CST);                                                                    \
-  }                                                                                                                  \
-  CALLBACK __tsan_atomic##bits##_store(volatile uint##bits##_t* p, uint##bits##_t v, int) {                         \
-    note_code((const void*)p, bits / 8, access_write | access_atomic, CALLER);                                      \
-    __atomic_store_n(p, v, __ATOMIC_SEQ_CST);                                                                       \
-  }                                                                                                                  \
-  extern "C" __attribute__((visibility("default"))) int __tsan_atomic##bits##_compare_exchange_weak(volatile uint##bits##_t* p, uint##bits##_t* expected, uint##bits##_t v, int, int) { \
-    note_code((const void*)p, bits / 8, access_write | access_atomic, CALLER);                                      \
-    return __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                  \
+#define ATOMIC(bits)                                                                                 \
+  extern "C" __attribute__((visibility("default"))) uint##bits##_t __tsan_atomic##bits##_load(       \
+      const volatile uint##bits##_t* p, int) {                                                       \
+    note_code((const void*)p, bits / 8, access_read | access_atomic, CALLER);                        \
+    return __atomic_load_n(p, __ATOMIC_SEQ_CST);                                                     \
+  }                                                                                                  \
+  CALLBACK __tsan_atomic##bits##_store(volatile uint##bits##_t* p, uint##bits##_t v, int) {          \
+    note_code((const void*)p, bits / 8, access_write | access_atomic, CALLER);                       \
+    __atomic_store_n(p, v, __ATOMIC_SEQ_CST);                                                        \
+  }                                                                                                  \
+  extern "C" __attribute__((visibility("default"))) int __tsan_atomic##bits##_compare_exchange_weak( \
+      volatile uint##bits##_t* p, uint##bits##_t* expected, uint##bits##_t v, int, int) {            \
+    note_code((const void*)p, bits / 8, access_write | access_atomic, CALLER);                       \
+    return __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);   \
   }
 ATOMIC(32)
 ATOMIC(64)

@@ -26,14 +26,18 @@ static void collective_ldmatrix(Warp& w, uint32_t mask, void* const* args) {
       uint16_t m[8][8];
       for (int r = 0; r < 8; r++) {
         rows[r] = ((const LoadArg*)args[j * 8 + r])->load.addresses[i];
-        if (rows[r] & 15) fail(failure_misaligned, format("ldmatrix: shared 0x%x is not 16-byte aligned", rows[r]), site);
-        if (rows[r] + 16 > b.shared_bytes) fail(failure_illegal_address, format("ldmatrix: shared 0x%x is outside the block's %u bytes", rows[r], b.shared_bytes), site);
+        if (rows[r] & 15)
+          fail(failure_misaligned, format("ldmatrix: shared 0x%x is not 16-byte aligned", rows[r]), site);
+        if (rows[r] + 16 > b.shared_bytes)
+          fail(failure_illegal_address,
+               format("ldmatrix: shared 0x%x is outside the block's %u bytes", rows[r], b.shared_bytes), site);
         memcpy(m[r], b.shared + rows[r], 16);
       }
       if (watching) note_matrix_rows(w, rows, (uint32_t)j * 8, false, site);
       for (int lane = 0; lane < 32; lane++) {
         const int row = lane / 4, column = 2 * (lane % 4);
-        const uint32_t value = first.load.transposed ? m[column][row] | (uint32_t)m[column + 1][row] << 16 : m[row][column] | (uint32_t)m[row][column + 1] << 16;
+        const uint32_t value = first.load.transposed ? m[column][row] | (uint32_t)m[column + 1][row] << 16
+                                                     : m[row][column] | (uint32_t)m[row][column + 1] << 16;
         ((const LoadArg*)args[lane])->load.registers[i * matrices + j] = value;
       }
     }
@@ -60,12 +64,14 @@ static void collective_stmatrix(Warp& w, uint32_t mask, void* const* args) {
     for (int lane = 0; lane < 32; lane++) {
       const uint32_t value = ((const StoreArg*)args[lane])->registers[j];
       const int row = lane / 4, column = 2 * (lane % 4);
-      for (int h = 0; h < 2; h++) (first.transposed ? m[column + h][row] : m[row][column + h]) = (uint16_t)(value >> 16 * h);
+      for (int h = 0; h < 2; h++)
+        (first.transposed ? m[column + h][row] : m[row][column + h]) = (uint16_t)(value >> 16 * h);
     }
     uint32_t rows[8];
     for (int r = 0; r < 8; r++) {
       rows[r] = ((const StoreArg*)args[j * 8 + r])->address;
-      if (rows[r] & 15) fail(failure_misaligned, format("stmatrix: shared 0x%x is not 16-byte aligned", rows[r]), first.site);
+      if (rows[r] & 15)
+        fail(failure_misaligned, format("stmatrix: shared 0x%x is not 16-byte aligned", rows[r]), first.site);
       memcpy(shared_at(b, rows[r], 16, "stmatrix", first.site), m[r], 16);
     }
     if (watching) note_matrix_rows(w, rows, (uint32_t)j * 8, true, first.site);
@@ -86,15 +92,17 @@ struct MmaArg {
 };
 
 /** A tile of 16 rows and 8*N columns, and its operands. */
-template <int N> struct MmaTile {
+template <int N>
+struct MmaTile {
   alignas(64) float a[16][16];
   alignas(64) float b[16][8 * N];
   alignas(64) float c[16][8 * N];
 };
 
-// Lane 4g + t holds, of A, row g (and g + 8) and of B, column g: at k = 2t and 2t + 1 (and 8 more) for 16-bit elements, at
-// k = t (and t + 4) for tf32. So one register of four neighbouring lanes is a row of eight 16-bit elements.
-template <Element E> static FOVEA_INLINE void gather_a(float (&a)[16][16], void* const* args, int row) {
+// Lane 4g + t holds, of A, row g (and g + 8) and of B, column g: at k = 2t and 2t + 1 (and 8 more) for 16-bit elements,
+// at k = t (and t + 4) for tf32. So one register of four neighbouring lanes is a row of eight 16-bit elements.
+template <Element E>
+static FOVEA_INLINE void gather_a(float (&a)[16][16], void* const* args, int row) {
   uint32_t packed[16][8];
   for (int lane = 0; lane < 32; lane++) {
     const uint32_t* r = ((const MmaArg*)args[lane])->a + 4 * row;
@@ -111,7 +119,8 @@ template <Element E> static FOVEA_INLINE void gather_a(float (&a)[16][16], void*
   for (int i = 0; i < 16; i++)
     for (int k = 0; k < 16; k += 8) *(Vector8*)&a[i][k] = widen<E>(&packed[i][k / 2]);
 }
-template <Element E, int N> static FOVEA_INLINE void gather_b(float (&b)[16][8 * N], void* const* args, int first) {
+template <Element E, int N>
+static FOVEA_INLINE void gather_b(float (&b)[16][8 * N], void* const* args, int first) {
   uint32_t packed[8 * N][8];  // by column
   for (int lane = 0; lane < 32; lane++) {
     const uint32_t* r = ((const MmaArg*)args[lane])->b + 2 * first;
@@ -134,7 +143,8 @@ template <Element E, int N> static FOVEA_INLINE void gather_b(float (&b)[16][8 *
     }
 }
 /** N column blocks from `first` on, for every row block. */
-template <Element E, int N> static FOVEA_INLINE void multiply_here(void* const* args, const MmaArg& shape, int first) {
+template <Element E, int N>
+static FOVEA_INLINE void multiply_here(void* const* args, const MmaArg& shape, int first) {
   constexpr int depth = E == Element::tf32 ? 8 : 16;
   MmaTile<N> tile;
   gather_b<E, N>(tile.b, args, first);
@@ -160,12 +170,20 @@ template <Element E, int N> static FOVEA_INLINE void multiply_here(void* const* 
     }
   }
 }
-template <Element E, int N> FOVEA_AVX2 static void multiply_avx2(void* const* args, const MmaArg& shape, int first) { multiply_here<E, N>(args, shape, first); }
-template <Element E, int N> static void multiply_plain(void* const* args, const MmaArg& shape, int first) { multiply_here<E, N>(args, shape, first); }
-template <Element E, int N> static void multiply(void* const* args, const MmaArg& shape, int first) {
+template <Element E, int N>
+FOVEA_AVX2 static void multiply_avx2(void* const* args, const MmaArg& shape, int first) {
+  multiply_here<E, N>(args, shape, first);
+}
+template <Element E, int N>
+static void multiply_plain(void* const* args, const MmaArg& shape, int first) {
+  multiply_here<E, N>(args, shape, first);
+}
+template <Element E, int N>
+static void multiply(void* const* args, const MmaArg& shape, int first) {
   have_avx2 ? multiply_avx2<E, N>(args, shape, first) : multiply_plain<E, N>(args, shape, first);
 }
-template <Element E> static void collective_mma(Warp& w, uint32_t mask, void* const* args) {
+template <Element E>
+static void collective_mma(Warp& w, uint32_t mask, void* const* args) {
   const auto& shape = *(const MmaArg*)args[0];
   require_full_warp(mask, "mma.sync", shape.site);
   int first = 0;
@@ -180,7 +198,9 @@ template <Element E> static void collective_mma(Warp& w, uint32_t mask, void* co
 }
 void mma(float* d, const uint32_t* a, const uint32_t* b, int rows, int columns, Element element, Site site) {
   MmaArg arg{d, a, b, rows, columns, element, site};
-  const CollectiveFn run = element == Element::bf16 ? collective_mma<Element::bf16> : element == Element::f16 ? collective_mma<Element::f16> : collective_mma<Element::tf32>;
+  const CollectiveFn run = element == Element::bf16  ? collective_mma<Element::bf16>
+                           : element == Element::f16 ? collective_mma<Element::f16>
+                                                     : collective_mma<Element::tf32>;
   collective(run, ~0u, &arg, "mma.sync", site);
 }
 

@@ -28,7 +28,8 @@ typedef uint32_t Bits8 __attribute__((vector_size(32), aligned(32)));
 typedef uint16_t Half8 __attribute__((vector_size(16)));
 
 /** Eight neighbouring 16-bit elements as float32. */
-template <Element E> static FOVEA_INLINE Vector8 widen(const void* elements) {
+template <Element E>
+static FOVEA_INLINE Vector8 widen(const void* elements) {
   Half8 halves;
   memcpy(&halves, elements, sizeof halves);
   const Bits8 h = __builtin_convertvector(halves, Bits8);
@@ -59,7 +60,8 @@ static FOVEA_INLINE void transpose(Vector8 (&r)[8]) {
 }
 
 /** c[16][8] += a[16][Depth] * b[Depth][8], 8 rows at a time so that the sums stay in registers. Row pitch of a: 16. */
-template <int Depth> static FOVEA_INLINE void multiply_block(float* c, int c_pitch, const float* a, const float* b, int b_pitch) {
+template <int Depth>
+static FOVEA_INLINE void multiply_block(float* c, int c_pitch, const float* a, const float* b, int b_pitch) {
   for (int i = 0; i < 16; i += 8) {
     Vector8 sum[8];
     for (int r = 0; r < 8; r++) sum[r] = *(const Vector8*)(c + (i + r) * c_pitch);

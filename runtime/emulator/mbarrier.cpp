@@ -29,7 +29,10 @@ static void complete_if_due(Block& b, uint32_t address, Mbarrier& m) {
 }
 
 static void check_address(Block& b, uint32_t address, Site site) {
-  if (address & 7 || address + 8 > b.shared_bytes) fail(failure_misaligned, format("mbarrier at shared 0x%x is misaligned or outside the block's %u bytes", address, b.shared_bytes), site);
+  if (address & 7 || address + 8 > b.shared_bytes)
+    fail(failure_misaligned,
+         format("mbarrier at shared 0x%x is misaligned or outside the block's %u bytes", address, b.shared_bytes),
+         site);
 }
 Mbarrier* find_mbarrier(Block& b, uint32_t address, Site site) {
   check_address(b, address, site);
@@ -56,7 +59,10 @@ void mbarrier_arrive(uint32_t address, uint32_t expected_bytes, Site site) {
   address &= shared_window - 1;
   f->site = site;
   Mbarrier& m = *find_mbarrier(b, address, site);
-  if (!m.pending) fail(failure_launch, format("more arrivals at the mbarrier at shared 0x%x than the %u it was initialised for", address, m.expected), site);
+  if (!m.pending)
+    fail(failure_launch,
+         format("more arrivals at the mbarrier at shared 0x%x than the %u it was initialised for", address, m.expected),
+         site);
   if (config.races) race_release(f, b, address);
   c.counters.mbarrier_arrivals++;
   m.bytes += (int32_t)expected_bytes;

@@ -32,7 +32,8 @@ std::multimap<uint64_t, uint64_t> freed;  // mapped size to first page, oldest f
 uint64_t used = 0;
 
 uint64_t pages(uint64_t bytes) { return (bytes + page - 1) / page * page; }
-/** Addresses are reserved once; freed ones are used again only when the range is exhausted, so that stale pointers fault. */
+/** Addresses are reserved once; freed ones are used again only when the range is exhausted, so that stale pointers
+ * fault. */
 bool reserve_arena() {
   if (arena.begin) return true;
   for (uint64_t bytes = 1ull << 40; bytes >= 1ull << 34; bytes >>= 1) {
@@ -149,7 +150,10 @@ std::string describe_address(uint64_t address) {
   if (!in_arena(address)) return text;
   if (const Allocation* a = nearest_allocation(address)) {
     const uint64_t end = a->begin + a->bytes;
-    if (address >= end) return text + format(" (%llu bytes past the end of the allocation of %llu bytes at 0x%llx)", (unsigned long long)(address - end), (unsigned long long)a->bytes, (unsigned long long)a->begin);
+    if (address >= end)
+      return text + format(" (%llu bytes past the end of the allocation of %llu bytes at 0x%llx)",
+                           (unsigned long long)(address - end), (unsigned long long)a->bytes,
+                           (unsigned long long)a->begin);
   }
   return text + " (outside every allocation)";
 }
@@ -177,7 +181,8 @@ void add_kernel_image(const void* symbol, const void* library, int file) {
   std::unique_lock<std::shared_mutex> lock(mutex);
   kernel_images.push_back({search.begin, search.end, library, file});
 }
-bool in_kernel_image(uint64_t address) {  // called from a signal handler: takes no lock; images are only added between launches
+bool in_kernel_image(
+    uint64_t address) {  // called from a signal handler: takes no lock; images are only added between launches
   for (const auto& image : kernel_images)
     if (address >= image.begin && address < image.end) return true;
   return false;
@@ -190,17 +195,22 @@ int file_of_image(uint64_t address) {
 }
 void forget_kernel_images(const void* library) {
   std::unique_lock<std::shared_mutex> lock(mutex);
-  kernel_images.erase(std::remove_if(kernel_images.begin(), kernel_images.end(), [&](const KernelImage& i) { return i.library == library; }), kernel_images.end());
+  kernel_images.erase(std::remove_if(kernel_images.begin(), kernel_images.end(),
+                                     [&](const KernelImage& i) { return i.library == library; }),
+                      kernel_images.end());
 }
 
 // Shared addresses have 32 bits, so everything that one can reach behind the block's memory is reserved and faults.
 constexpr uint64_t shared_most = 256 << 10, shared_reach = 4ull << 30;
 uint8_t* allocate_shared() {
-  auto* p = (uint8_t*)mmap(nullptr, shared_most + shared_reach, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  auto* p = (uint8_t*)mmap(nullptr, shared_most + shared_reach, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                           -1, 0);
   if (p == MAP_FAILED || mprotect(p, shared_most, PROT_READ | PROT_WRITE)) throw std::bad_alloc();
   return p;
 }
 uint8_t* place_shared(uint8_t* memory, uint32_t bytes) { return memory + (shared_most - bytes) / 128 * 128; }
-bool in_shared(const Block& b, uint64_t address) { return address >= (uint64_t)b.memory && address - (uint64_t)b.memory < shared_most + shared_reach; }
+bool in_shared(const Block& b, uint64_t address) {
+  return address >= (uint64_t)b.memory && address - (uint64_t)b.memory < shared_most + shared_reach;
+}
 
 }  // namespace emu

@@ -11,9 +11,10 @@ namespace emu {
 
 struct Allocation {
   uint64_t begin, bytes;
-  uint64_t mapped_begin, mapped_end;     // whole pages; the page behind is inaccessible
-  std::unique_ptr<uint8_t[]> written;    // one byte per byte, only if made while uninitialised reads are checked
-  // For each 32-byte sector: the launch that last touched it (high half) and which of its bytes (low half). Made when counting.
+  uint64_t mapped_begin, mapped_end;   // whole pages; the page behind is inaccessible
+  std::unique_ptr<uint8_t[]> written;  // one byte per byte, only if made while uninitialised reads are checked
+  // For each 32-byte sector: the launch that last touched it (high half) and which of its bytes (low half). Made when
+  // counting.
   std::unique_ptr<std::atomic<uint64_t>[]> read_sectors, written_sectors;
 };
 

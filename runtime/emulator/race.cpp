@@ -91,10 +91,12 @@ void fence_async_proxy() {
 /** Whether the writer fenced after its write, or the reader after it learned of the write. */
 static bool fenced(Block& b, const Fiber* reader, const WordShadow& s) {
   const uint32_t writer = s.writer - 1;
-  return s.write_async || b.fibers[writer].fence_clock[writer] >= s.write_clock || reader->fence_clock[writer] >= s.write_clock;
+  return s.write_async || b.fibers[writer].fence_clock[writer] >= s.write_clock ||
+         reader->fence_clock[writer] >= s.write_clock;
 }
 
-[[noreturn]] static void report(Fiber* f, const char* kind, uint32_t offset, uint32_t other, Site other_site, Site site) {
+[[noreturn]] static void report(Fiber* f, const char* kind, uint32_t offset, uint32_t other, Site other_site,
+                                Site site) {
   std::string text = format("shared-memory race (%s) at shared 0x%x with thread %u", kind, offset, other);
   if (other_site.file) text += " at " + place(other_site);
   (void)f;
@@ -112,12 +114,19 @@ void race_access(Fiber* f, uint32_t offset, uint32_t bytes, uint32_t access, Sit
       report(f, write ? "write after write" : "read after write", i * word_bytes, writer, s.write_site, site);
     if (write && !atomic)
       for (const auto& r : s.readers)
-        if (r.thread != own && r.clock > f->clock[r.thread]) report(f, "write after read", i * word_bytes, r.thread, s.read_site, site);
+        if (r.thread != own && r.clock > f->clock[r.thread])
+          report(f, "write after read", i * word_bytes, r.thread, s.read_site, site);
     if (kind == RaceAccess::async_proxy && !write && s.writer && !fenced(b, f, s))
-      fail(failure_launch, format("shared 0x%x was written by thread %u at %s and is read asynchronously without fence.proxy.async (fence_async_shared) between;", i * word_bytes, writer, place(s.write_site).c_str()), site);
+      fail(
+          failure_launch,
+          format(
+              "shared 0x%x was written by thread %u at %s and is read asynchronously without fence.proxy.async (fence_async_shared) between;",
+              i * word_bytes, writer, place(s.write_site).c_str()),
+          site);
     if (kind == RaceAccess::issue) continue;
     if (write) {
-      s.writer = own + 1, s.write_clock = f->clock[own], s.write_atomic = atomic, s.write_site = site, s.write_async = kind == RaceAccess::async_proxy;
+      s.writer = own + 1, s.write_clock = f->clock[own], s.write_atomic = atomic, s.write_site = site,
+      s.write_async = kind == RaceAccess::async_proxy;
       s.readers.clear();
     } else {
       bool known = false;
@@ -125,7 +134,9 @@ void race_access(Fiber* f, uint32_t offset, uint32_t bytes, uint32_t access, Sit
         if (r.thread == own) r.clock = f->clock[own], known = true;
       if (!known) {
         // Readers that this one already comes after cannot race with what it does not race with.
-        s.readers.erase(std::remove_if(s.readers.begin(), s.readers.end(), [&](const WordShadow::Reader& r) { return r.clock <= f->clock[r.thread]; }), s.readers.end());
+        s.readers.erase(std::remove_if(s.readers.begin(), s.readers.end(),
+                                       [&](const WordShadow::Reader& r) { return r.clock <= f->clock[r.thread]; }),
+                        s.readers.end());
         s.readers.push_back({own, f->clock[own]});
       }
       s.read_site = site;

@@ -13,9 +13,10 @@ void race_issue(Fiber* f, BulkCopy& copy);
 void race_complete(const BulkCopy& copy);
 void race_acquire(Fiber* f, Block& b, uint32_t mbarrier);
 enum class RaceAccess {
-  generic,    // by ordinary instructions
-  issue,      // a cp.async at its issue: must not meet earlier accesses, but is not yet visible
-  async_proxy // by bulk copies, TMA and wgmma: what ordinary instructions wrote must be fenced before
+  generic,     // by ordinary instructions
+  issue,       // a cp.async at its issue: must not meet earlier accesses, but is not yet visible
+  async_proxy  // by bulk copies, TMA and wgmma: what ordinary instructions wrote must be fenced before
 };
-void race_access(Fiber* f, uint32_t offset, uint32_t bytes, uint32_t access, Site site, RaceAccess kind = RaceAccess::generic);
+void race_access(Fiber* f, uint32_t offset, uint32_t bytes, uint32_t access, Site site,
+                 RaceAccess kind = RaceAccess::generic);
 }  // namespace emu

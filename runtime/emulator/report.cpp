@@ -62,11 +62,14 @@ static std::string describe(Fiber& f) {
     }
     case Wait::mbarrier: {
       const auto& m = *(const Mbarrier*)(b.shared + f.wait_a);
-      text = format("waits on the mbarrier at shared 0x%x for parity %u (it is in phase %u, %u arrivals and %d bytes missing)", (unsigned)f.wait_a, (unsigned)f.wait_b, m.phase, m.pending, m.bytes);
+      text = format(
+          "waits on the mbarrier at shared 0x%x for parity %u (it is in phase %u, %u arrivals and %d bytes missing)",
+          (unsigned)f.wait_a, (unsigned)f.wait_b, m.phase, m.pending, m.bytes);
       break;
     }
     case Wait::cluster:
-      text = format("waits at the cluster barrier (%u of %u threads have arrived)", b.cluster->barrier.arrived, b.cluster->barrier.expected);
+      text = format("waits at the cluster barrier (%u of %u threads have arrived)", b.cluster->barrier.arrived,
+                    b.cluster->barrier.expected);
       break;
     case Wait::none: return f.state == FiberState::done ? "has ended" : "is ready";
   }

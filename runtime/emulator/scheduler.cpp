@@ -29,7 +29,8 @@ uint8_t* StackPool::take() {
     return s;
   }
   const size_t page = 4096;
-  auto* p = (uint8_t*)mmap(nullptr, stack_bytes + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  auto* p = (uint8_t*)mmap(nullptr, stack_bytes + page, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED) throw std::bad_alloc();
   mprotect(p, page, PROT_NONE);
   return p + page;
@@ -114,7 +115,9 @@ void fail(int error, const std::string& message, Site site) {
 }
 void trap(const char* message, Site site) { fail(failure_launch, message, site); }
 
-static void deadlock(Cluster& c) { record_failure(c, failure_timeout, describe_deadlock(c), &c.blocks[0], nullptr, ""); }
+static void deadlock(Cluster& c) {
+  record_failure(c, failure_timeout, describe_deadlock(c), &c.blocks[0], nullptr, "");
+}
 
 void block_fiber(Fiber* f) {
   Cluster& c = cluster_of(f);
@@ -139,14 +142,20 @@ void yield_fiber() {
   push_ready(c, f);
   switch_to(f, pop_ready(c));
 }
-static uint64_t now_ns() { return (uint64_t)std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+static uint64_t now_ns() {
+  return (uint64_t)std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
 void spin(const char* what, Site site) {
   Fiber* f = this_fiber();
   Cluster& c = cluster_of(f);
   f->site = site;
-  const uint64_t signature = c.live + c.counters.barriers + c.counters.collectives + c.counters.mbarrier_arrivals, now = now_ns();
+  const uint64_t signature = c.live + c.counters.barriers + c.counters.collectives + c.counters.mbarrier_arrivals,
+                 now = now_ns();
   if (!c.spin_since_ns || signature != c.spin_signature) c.spin_since_ns = now, c.spin_signature = signature;
-  if (now - c.spin_since_ns > config.spin_ms * 1000000) fail(failure_timeout, std::string("endless busy wait in ") + what + ": nobody makes it true", site);
+  if (now - c.spin_since_ns > config.spin_ms * 1000000)
+    fail(failure_timeout, std::string("endless busy wait in ") + what + ": nobody makes it true", site);
   if (!c.ready_head && !run_bulk_copy(c)) sched_yield();  // another block may be the one that is waited for
   yield_fiber();
 }
@@ -158,7 +167,8 @@ static void thread_ended(Fiber* f) {
   f->warp->live &= ~(1u << f->lane);
   b.cluster->counters.special_ops += f->special_ops;
   if (!f->copies.empty())
-    record_failure(*b.cluster, failure_launch, "the thread ended with a cp.async that it never waited for", &b, f, place(f->copies[0].site));
+    record_failure(*b.cluster, failure_launch, "the thread ended with a cp.async that it never waited for", &b, f,
+                   place(f->copies[0].site));
 }
 
 // A fiber that ends lends its stack to the next fresh one, so a block without barriers uses one stack.
@@ -227,7 +237,8 @@ static void finish_block(Block& b, Cluster& c) {
   for (uint32_t t = 0; t < b.threads; t++) {
     Fiber& f = b.fibers[t];
     if (f.stack) worker->stacks.free.push_back(f.stack), f.stack = nullptr;
-    if (!f.wgmma_groups.empty() && f.lane == 0) record_failure(c, failure_launch, "the warp ended with a wgmma group that it never waited for", &b, &f, "");
+    if (!f.wgmma_groups.empty() && f.lane == 0)
+      record_failure(c, failure_launch, "the warp ended with a wgmma group that it never waited for", &b, &f, "");
   }
   c.counters.blocks++;
 }
@@ -235,7 +246,8 @@ static void finish_block(Block& b, Cluster& c) {
 void run_cluster(const Launch& l, uint64_t index) {
   Cluster& c = worker->cluster;
   const Dim k = l.cluster, clusters = {l.grid.x / k.x, l.grid.y / k.y, l.grid.z / k.z};
-  const Dim first = {(uint32_t)(index % clusters.x) * k.x, (uint32_t)(index / clusters.x % clusters.y) * k.y, (uint32_t)(index / clusters.x / clusters.y) * k.z};
+  const Dim first = {(uint32_t)(index % clusters.x) * k.x, (uint32_t)(index / clusters.x % clusters.y) * k.y,
+                     (uint32_t)(index / clusters.x / clusters.y) * k.z};
   c.kernel = l.kernel, c.parameters = l.parameters;
   c.size = k.x * k.y * k.z;
   if (c.blocks.size() < c.size) c.blocks.resize(c.size);
@@ -262,7 +274,11 @@ void run_cluster(const Launch& l, uint64_t index) {
   if (c.kept_stack) worker->stacks.free.push_back((uint8_t*)c.kept_stack);
   for (uint32_t r = 0; r < c.size; r++) finish_block(c.blocks[r], c);
   for (BulkCopy& b : c.bulk)
-    record_failure(c, failure_launch, b.kind == BulkCopy::Kind::store || b.kind == BulkCopy::Kind::tensor_store ? "the block ended with a bulk store that it never waited for" : "the block ended with a bulk load in flight", b.block, nullptr, place(b.site));
+    record_failure(c, failure_launch,
+                   b.kind == BulkCopy::Kind::store || b.kind == BulkCopy::Kind::tensor_store
+                       ? "the block ended with a bulk store that it never waited for"
+                       : "the block ended with a bulk load in flight",
+                   b.block, nullptr, place(b.site));
 }
 
 }  // namespace emu

@@ -14,12 +14,12 @@ namespace emu {
 /** Set through fovea_emu_set and FOVEA_EMU_* (see emulator.h). */
 struct Config {
   bool counters = false, races = false, uninitialised = false, bounds = false;
-  bool late_copies = true;     // asynchronous copies happen at the wait, not at the issue
-  bool poison = true;          // memory starts as 0xFF
+  bool late_copies = true;  // asynchronous copies happen at the wait, not at the issue
+  bool poison = true;       // memory starts as 0xFF
   bool deferred_streams = false;
-  uint64_t seed = 0;           // 0: in order; otherwise schedules and copy times are shuffled
-  int workers = 0;             // 0: one per core
-  uint64_t memory_limit = 0;   // 0 until cuInit: then 16 GiB, or half of the machine's memory if that is less
+  uint64_t seed = 0;          // 0: in order; otherwise schedules and copy times are shuffled
+  int workers = 0;            // 0: one per core
+  uint64_t memory_limit = 0;  // 0 until cuInit: then 16 GiB, or half of the machine's memory if that is less
   uint64_t spin_ms = 3000;
   uint64_t watchdog_ms = 20000;
 };
@@ -148,7 +148,8 @@ struct Cluster {
   Barrier barrier;  // of the cluster
   std::vector<BulkCopy> bulk;
   uint64_t random = 1;
-  uint64_t spin_since_ns = 0, spin_signature = 0;  // the busy wait in progress and what the block had done when it began
+  uint64_t spin_since_ns = 0,
+           spin_signature = 0;        // the busy wait in progress and what the block had done when it began
   std::atomic<uint64_t> progress{0};  // counts switches, for the watchdog
   int error = 0;                      // CUresult of the failure
   std::string report;
@@ -184,8 +185,8 @@ static inline Cluster& cluster_of(Fiber* f) { return *block_of(f).cluster; }
 void push_ready(Cluster& c, Fiber* f);
 /** Makes a list of n waiting fibers ready; in front when they should go on before others. */
 void wake(Cluster& c, Fiber* head, Fiber* tail, uint32_t n, bool front);
-void block_fiber(Fiber* f);          // until woken
-void yield_fiber();                  // behind those that are ready
+void block_fiber(Fiber* f);                 // until woken
+void yield_fiber();                         // behind those that are ready
 [[noreturn]] void leave_cluster(Fiber* f);  // gives the cluster up after a failure
 [[noreturn]] void fail(int error, const std::string& message, Site site);
 void append(Fiber*& head, Fiber*& tail, Fiber* f);

@@ -61,10 +61,12 @@ void move_tensor(const BulkCopy& copy, Block& block) {
     int64_t low = x0 < 0 ? -x0 : 0, high = (int64_t)m.extent[0] - x0;
     if (high > m.box[0]) high = m.box[0];
     if (!inside || high < low) low = high = 0;
-    if (watching && high > low) note_bulk(*block.cluster, global + (uint64_t)(x0 + low) * size, (uint32_t)(high - low) * size, !load);
+    if (watching && high > low)
+      note_bulk(*block.cluster, global + (uint64_t)(x0 + low) * size, (uint32_t)(high - low) * size, !load);
     for (uint32_t at = 0; at < row_bytes; at += 16) {
       uint8_t* shared = block.shared + swizzled(copy.shared + r * row_bytes + at, m.swizzle);
-      if (const int64_t x = at / size; x >= low && x + 16 / size <= high && copy.reduce == TmaReduce::none) {  // all inside
+      if (const int64_t x = at / size;
+          x >= low && x + 16 / size <= high && copy.reduce == TmaReduce::none) {  // all inside
         auto* there = (uint8_t*)(global + (uint64_t)(x0 + x) * size);
         load ? memcpy(shared, there, 16) : memcpy(there, shared, 16);
         continue;

@@ -5,9 +5,15 @@
 #define DEV_FN __device__ __forceinline__
 #define DEV_EXPORT(kernel)
 
-struct bf16 { uint16_t u; };
-struct f16 { uint16_t u; };
-struct tf32 { uint32_t u; };
+struct bf16 {
+  uint16_t u;
+};
+struct f16 {
+  uint16_t u;
+};
+struct tf32 {
+  uint32_t u;
+};
 
 DEV float bits_f32(uint32_t u) { return __uint_as_float(u); }
 DEV uint32_t f32_bits(float f) { return __float_as_uint(f); }
@@ -48,16 +54,40 @@ DEV uint32_t pack_f16x2(float lo, float hi) {
 DEV float to_f32(bf16 h) { return bf16_to_f32(h); }
 DEV float to_f32(f16 h) { return f16_to_f32(h); }
 DEV float to_f32(float f) { return f; }
-template <class E> DEV E from_f32(float f);
-template <> DEV bf16 from_f32<bf16>(float f) { return f32_to_bf16(f); }
-template <> DEV f16 from_f32<f16>(float f) { return f32_to_f16(f); }
-template <> DEV float from_f32<float>(float f) { return f; }
-template <class E> DEV uint32_t pack2(float lo, float hi);
-template <> DEV uint32_t pack2<bf16>(float lo, float hi) { return pack_bf16x2(lo, hi); }
-template <> DEV uint32_t pack2<f16>(float lo, float hi) { return pack_f16x2(lo, hi); }
-template <class E> DEV float2 unpack2(uint32_t pair);
-template <> DEV float2 unpack2<bf16>(uint32_t pair) { return make_float2(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u)); }
-template <> DEV float2 unpack2<f16>(uint32_t pair) { return make_float2(f16_to_f32({(uint16_t)pair}), f16_to_f32({(uint16_t)(pair >> 16)})); }
+template <class E>
+DEV E from_f32(float f);
+template <>
+DEV bf16 from_f32<bf16>(float f) {
+  return f32_to_bf16(f);
+}
+template <>
+DEV f16 from_f32<f16>(float f) {
+  return f32_to_f16(f);
+}
+template <>
+DEV float from_f32<float>(float f) {
+  return f;
+}
+template <class E>
+DEV uint32_t pack2(float lo, float hi);
+template <>
+DEV uint32_t pack2<bf16>(float lo, float hi) {
+  return pack_bf16x2(lo, hi);
+}
+template <>
+DEV uint32_t pack2<f16>(float lo, float hi) {
+  return pack_f16x2(lo, hi);
+}
+template <class E>
+DEV float2 unpack2(uint32_t pair);
+template <>
+DEV float2 unpack2<bf16>(uint32_t pair) {
+  return make_float2(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u));
+}
+template <>
+DEV float2 unpack2<f16>(uint32_t pair) {
+  return make_float2(f16_to_f32({(uint16_t)pair}), f16_to_f32({(uint16_t)(pair >> 16)}));
+}
 
 DEV float fast_exp2(float x) {
   float r;

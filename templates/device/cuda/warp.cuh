@@ -13,21 +13,25 @@ DEV bool elect_one() {
 }
 
 // Over groups of W neighbouring lanes.
-template <int W> DEV float red_sum(float x) {
+template <int W>
+DEV float red_sum(float x) {
 #pragma unroll
   for (int step = W / 2; step; step >>= 1) x += __shfl_xor_sync(~0u, x, step);
   return x;
 }
-template <int W> DEV float red_max(float x) {
+template <int W>
+DEV float red_max(float x) {
 #pragma unroll
   for (int step = W / 2; step; step >>= 1) x = fmaxf(x, __shfl_xor_sync(~0u, x, step));
   return x;
 }
-template <int N, int W> DEV void red_max_n(float (&x)[N]) {
+template <int N, int W>
+DEV void red_max_n(float (&x)[N]) {
 #pragma unroll
   for (int i = 0; i < N; i++) x[i] = red_max<W>(x[i]);
 }
-template <int N, int W> DEV void red_sum_n(float (&x)[N]) {
+template <int N, int W>
+DEV void red_sum_n(float (&x)[N]) {
 #pragma unroll
   for (int i = 0; i < N; i++) x[i] = red_sum<W>(x[i]);
 }

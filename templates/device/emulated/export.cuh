@@ -3,16 +3,25 @@
 namespace emu {
 // Internal: images of kernels that share a name and differ in their parameters would otherwise share these arrays.
 namespace {
-template <auto Kernel> struct Export;
-template <class... P, void (*Kernel)(P...)> struct Export<Kernel> {
-  template <size_t... I> static void call(void* const* p, std::index_sequence<I...>) { Kernel(*(typename std::remove_reference<P>::type*)p[I]...); }
+template <auto Kernel>
+struct Export;
+template <class... P, void (*Kernel)(P...)>
+struct Export<Kernel> {
+  template <size_t... I>
+  static void call(void* const* p, std::index_sequence<I...>) {
+    Kernel(*(typename std::remove_reference<P>::type*)p[I]...);
+  }
   static void run(void* const* p) { call(p, std::index_sequence_for<P...>{}); }
   static constexpr uint32_t sizes[] = {(uint32_t)sizeof(P)..., 0};
-  struct Offsets { uint32_t of[sizeof...(P) + 1]; };
+  struct Offsets {
+    uint32_t of[sizeof...(P) + 1];
+  };
   static constexpr Offsets layout() {
     Offsets offsets{};
     uint32_t end = 0, i = 0;
-    ((end = (uint32_t)((end + alignof(P) - 1) / alignof(P) * alignof(P)), offsets.of[i++] = end, end += (uint32_t)sizeof(P)), ...);
+    ((end = (uint32_t)((end + alignof(P) - 1) / alignof(P) * alignof(P)), offsets.of[i++] = end,
+      end += (uint32_t)sizeof(P)),
+     ...);
     offsets.of[i] = end;
     return offsets;
   }
@@ -20,7 +29,8 @@ template <class... P, void (*Kernel)(P...)> struct Export<Kernel> {
 };
 }  // namespace
 }  // namespace emu
-#define DEV_EXPORT(kernel)                                                                                  \
-  extern "C" __attribute__((visibility("default"))) const emu::KernelInfo emu_kernel_##kernel{             \
-      emu::interface_version, #kernel, emu::Export<&kernel>::run, sizeof(emu::Export<&kernel>::sizes) / 4 - 1, \
-      emu::Export<&kernel>::sizes, emu::Export<&kernel>::offsets.of};
+#define DEV_EXPORT(kernel)                                                                                            \
+  extern "C" __attribute__((visibility("default")))                                                                   \
+  const emu::KernelInfo emu_kernel_##kernel{emu::interface_version,      #kernel,                                     \
+                                            emu::Export<&kernel>::run,   sizeof(emu::Export<&kernel>::sizes) / 4 - 1, \
+                                            emu::Export<&kernel>::sizes, emu::Export<&kernel>::offsets.of};

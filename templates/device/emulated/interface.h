@@ -5,7 +5,8 @@
 
 namespace emu {
 
-/** A place in kernel text. Primitives take one as their last default argument, so that reports name the caller's line. */
+/** A place in kernel text. Primitives take one as their last default argument, so that reports name the caller's line.
+ */
 struct Site {
   const char* file;
   uint32_t line;
@@ -71,7 +72,8 @@ void cp_async_mbarrier_arrive(uint32_t address, Site site);
 void fence_async_proxy();
 void bulk_load(uint32_t to, const void* from, uint32_t bytes, uint32_t mbarrier, Site site);
 void bulk_store(void* to, uint32_t from, uint32_t bytes, Site site);
-void tma_load(uint32_t to, const void* map, uint32_t mbarrier, const int32_t* at, int rank, uint32_t cta_mask, Site site);
+void tma_load(uint32_t to, const void* map, uint32_t mbarrier, const int32_t* at, int rank, uint32_t cta_mask,
+              Site site);
 enum class TmaReduce { none, add, min, max };
 void tma_store(const void* map, uint32_t from, const int32_t* at, int rank, TmaReduce reduce, Site site);
 void bulk_commit();
@@ -102,7 +104,14 @@ void wgmma_wait(uint32_t groups_in_flight, Site site);
 void set_registers(uint32_t count, bool increase, Site site);
 
 // --- explicit accesses, in the counting and checking modes
-enum Access : uint32_t { access_read = 0, access_write = 1, access_atomic = 2, access_async = 4, access_bits = 7, access_align = 8 };
+enum Access : uint32_t {
+  access_read = 0,
+  access_write = 1,
+  access_atomic = 2,
+  access_async = 4,
+  access_bits = 7,
+  access_align = 8
+};
 /** `access` may have added access_align times the alignment; without it, an access is aligned to its size. */
 void note(const void* address, uint32_t bytes, uint32_t access, Site site);
 

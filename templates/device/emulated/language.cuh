@@ -22,16 +22,36 @@
 #define DEV static inline
 #define DEV_FN inline
 
-struct alignas(4) ushort2 { uint16_t x, y; };
-struct alignas(8) int2 { int32_t x, y; };
-struct alignas(16) int4 { int32_t x, y, z, w; };
-struct alignas(8) uint2 { uint32_t x, y; };
-struct alignas(16) uint4 { uint32_t x, y, z, w; };
-struct alignas(8) float2 { float x, y; };
-struct alignas(16) float4 { float x, y, z, w; };
-struct int3 { int32_t x, y, z; };
-struct uint3 { uint32_t x, y, z; };
-struct float3 { float x, y, z; };
+struct alignas(4) ushort2 {
+  uint16_t x, y;
+};
+struct alignas(8) int2 {
+  int32_t x, y;
+};
+struct alignas(16) int4 {
+  int32_t x, y, z, w;
+};
+struct alignas(8) uint2 {
+  uint32_t x, y;
+};
+struct alignas(16) uint4 {
+  uint32_t x, y, z, w;
+};
+struct alignas(8) float2 {
+  float x, y;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct int3 {
+  int32_t x, y, z;
+};
+struct uint3 {
+  uint32_t x, y, z;
+};
+struct float3 {
+  float x, y, z;
+};
 DEV ushort2 make_ushort2(uint16_t x, uint16_t y) { return {x, y}; }
 DEV int2 make_int2(int x, int y) { return {x, y}; }
 DEV int3 make_int3(int x, int y, int z) { return {x, y, z}; }
@@ -44,11 +64,13 @@ DEV float3 make_float3(float x, float y, float z) { return {x, y, z}; }
 DEV float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
 // As in CUDA, mixed integer types promote.
-template <class A, class B> DEV auto min(A a, B b) -> typename std::common_type<A, B>::type {
+template <class A, class B>
+DEV auto min(A a, B b) -> typename std::common_type<A, B>::type {
   using T = typename std::common_type<A, B>::type;
   return (T)b < (T)a ? (T)b : (T)a;
 }
-template <class A, class B> DEV auto max(A a, B b) -> typename std::common_type<A, B>::type {
+template <class A, class B>
+DEV auto max(A a, B b) -> typename std::common_type<A, B>::type {
   using T = typename std::common_type<A, B>::type;
   return (T)a < (T)b ? (T)b : (T)a;
 }

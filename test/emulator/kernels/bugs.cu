@@ -16,7 +16,8 @@ extern "C" __global__ void mixed_collectives(float* out, int wrong) {
   else x = __shfl_down_sync(~0u, x, 1);
   st(out + threadIdx.x, x);
 }
-// 1: the consumer never frees a stage; 2: wrong byte count; 3: the consumer does not wait; 4: it frees a stage before it read it.
+// 1: the consumer never frees a stage; 2: wrong byte count; 3: the consumer does not wait; 4: it frees a stage before
+// it read it.
 extern "C" __global__ void ring(const uint32_t* from, uint32_t* out, int wrong) {  // 64 threads
   DEV_SMEM(smem);
   const uint32_t s = smem_u32(smem), full = s + 512, empty = full + 16;
@@ -67,7 +68,8 @@ extern "C" __global__ void missing_barrier(float* out, int wrong) {  // 128 thre
   if (!wrong) __syncthreads();
   st(out + t, lds<float>(s + 4 * ((t + 33) % 128)));
 }
-extern "C" __global__ void plain_race(float* out, int wrong) {  // plain indexing: seen when compiled with instrumentation
+extern "C" __global__ void plain_race(float* out,
+                                      int wrong) {  // plain indexing: seen when compiled with instrumentation
   DEV_SMEM(smem);
   float* shared = (float*)smem;
   shared[threadIdx.x] = threadIdx.x;
@@ -105,7 +107,9 @@ extern "C" __global__ void uninitialised(float* x, float* out, int wrong) {  // 
   __syncthreads();
   st(out + i, ld(x + (i ^ 1)));
 }
-extern "C" __global__ void misaligned(const uint8_t* x, float* out, int wrong) { st(out + threadIdx.x, ld((const float2*)(x + 8 * threadIdx.x + 4 * wrong)).x); }
+extern "C" __global__ void misaligned(const uint8_t* x, float* out, int wrong) {
+  st(out + threadIdx.x, ld((const float2*)(x + 8 * threadIdx.x + 4 * wrong)).x);
+}
 extern "C" __global__ void busy_wait(uint32_t* flag, float* out, int wrong) {
   if (threadIdx.x == 0 && !wrong) st_release(flag, 1);
   if (threadIdx.x == 32) wait_ge(flag, 1);
@@ -144,8 +148,22 @@ extern "C" __global__ void __launch_bounds__(384, 1) too_many_registers(float* o
   __syncthreads();
   st(out + threadIdx.x, 1.0f);
 }
-DEV_EXPORT(divergent_barrier) DEV_EXPORT(missing_lanes) DEV_EXPORT(mixed_collectives) DEV_EXPORT(ring) DEV_EXPORT(late_wait)
-DEV_EXPORT(never_waited) DEV_EXPORT(missing_barrier) DEV_EXPORT(plain_race) DEV_EXPORT(ldmatrix_race) DEV_EXPORT(missing_proxy_fence)
+DEV_EXPORT(divergent_barrier)
+DEV_EXPORT(missing_lanes)
+DEV_EXPORT(mixed_collectives)
+DEV_EXPORT(ring)
+DEV_EXPORT(late_wait)
+DEV_EXPORT(never_waited)
+DEV_EXPORT(missing_barrier)
+DEV_EXPORT(plain_race)
+DEV_EXPORT(ldmatrix_race)
+DEV_EXPORT(missing_proxy_fence)
 DEV_EXPORT(out_of_bounds)
-DEV_EXPORT(uninitialised) DEV_EXPORT(misaligned) DEV_EXPORT(busy_wait) DEV_EXPORT(wild_pointer) DEV_EXPORT(stack_overflow)
-DEV_EXPORT(endless_loop) DEV_EXPORT(outside_shared) DEV_EXPORT(too_many_registers)
+DEV_EXPORT(uninitialised)
+DEV_EXPORT(misaligned)
+DEV_EXPORT(busy_wait)
+DEV_EXPORT(wild_pointer)
+DEV_EXPORT(stack_overflow)
+DEV_EXPORT(endless_loop)
+DEV_EXPORT(outside_shared)
+DEV_EXPORT(too_many_registers)

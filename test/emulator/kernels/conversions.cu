@@ -1,7 +1,8 @@
 // Number formats: what each conversion gives, for the test to compare with the definition.
 #include "device/device.cuh"
 
-extern "C" __global__ void narrow(const float* x, uint16_t* as_bf16, uint16_t* as_f16, uint32_t* as_tf32, uint32_t* pairs, int n) {
+extern "C" __global__ void narrow(const float* x, uint16_t* as_bf16, uint16_t* as_f16, uint32_t* as_tf32,
+                                  uint32_t* pairs, int n) {
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= n) return;
   const float v = ld(x + i);
@@ -24,4 +25,6 @@ extern "C" __global__ void approximate(const float* x, float* exp2s, float* reci
   st(reciprocals + i, fast_rcp(v));
   st(tanhs + i, fast_tanh(v));
 }
-DEV_EXPORT(narrow) DEV_EXPORT(widen) DEV_EXPORT(approximate)
+DEV_EXPORT(narrow)
+DEV_EXPORT(widen)
+DEV_EXPORT(approximate)

@@ -20,7 +20,8 @@ extern "C" __global__ void async_copies(const uint8_t* from, uint8_t* to) {
   st((uint32_t*)(to + 1536 + 4 * t), lds<uint32_t>(s + 1536 + 4 * t));
 }
 
-template <class T> DEV void copy_by(const uint8_t*& from, uint8_t*& to) {
+template <class T>
+DEV void copy_by(const uint8_t*& from, uint8_t*& to) {
   const uint32_t t = threadIdx.x;
   const T* x = (const T*)from;
   T* y = (T*)to;
@@ -48,4 +49,6 @@ extern "C" __global__ void strided(const uint8_t* from, uint8_t* to, int pitch) 
   __syncthreads();
   st((uint32_t*)(to + 4 * lane), lds<uint32_t>(s + pitch / 4 * lane));
 }
-DEV_EXPORT(async_copies) DEV_EXPORT(plain_copies) DEV_EXPORT(strided)
+DEV_EXPORT(async_copies)
+DEV_EXPORT(plain_copies)
+DEV_EXPORT(strided)

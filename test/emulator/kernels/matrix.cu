@@ -24,7 +24,8 @@ DEV void put_fragment(float* c, uint32_t row, uint32_t column, int pitch, const 
 }
 
 // C[32][32] = A[32][16] B[16][32] + 1, A by rows and B by columns; through mma_block, mma_row and mma_n.
-template <class E> DEV void multiply(const uint16_t* a, const uint16_t* b, float* c) {
+template <class E>
+DEV void multiply(const uint16_t* a, const uint16_t* b, float* c) {
   DEV_SMEM(tiles);
   const uint32_t s = smem_u32(tiles), lane = lane_id();
   for (uint32_t i = 0; i < 2; i++) {
@@ -50,7 +51,8 @@ template <class E> DEV void multiply(const uint16_t* a, const uint16_t* b, float
   for (int i = 0; i < 8; i++) pairs[i / 2][i % 2] = bf[i / 4][i % 4];
   mma_row<E>(e, af[0], pairs);
   mma_n<E>(f, af[1], bf);
-  for (uint32_t n = 0; n < 4; n++) put_fragment(c + 1024, 0, 8 * n, 32, e[n]), put_fragment(c + 1024, 16, 8 * n, 32, f[n]);
+  for (uint32_t n = 0; n < 4; n++)
+    put_fragment(c + 1024, 0, 8 * n, 32, e[n]), put_fragment(c + 1024, 16, 8 * n, 32, f[n]);
 }
 extern "C" __global__ void multiply_bf16(const uint16_t* a, const uint16_t* b, float* c) { multiply<bf16>(a, b, c); }
 extern "C" __global__ void multiply_f16(const uint16_t* a, const uint16_t* b, float* c) { multiply<f16>(a, b, c); }
@@ -58,10 +60,14 @@ extern "C" __global__ void multiply_f16(const uint16_t* a, const uint16_t* b, fl
 // C[16][8] = A[16][8] B[8][8] in tf32, A by rows and B by columns.
 extern "C" __global__ void multiply_tf32(const float* a, const float* b, float* c) {
   const uint32_t g = lane_id() / 4, t = lane_id() % 4;
-  const uint32_t af[4] = {f32_to_tf32(ld(a + 8 * g + t)), f32_to_tf32(ld(a + 8 * (g + 8) + t)), f32_to_tf32(ld(a + 8 * g + t + 4)), f32_to_tf32(ld(a + 8 * (g + 8) + t + 4))};
+  const uint32_t af[4] = {f32_to_tf32(ld(a + 8 * g + t)), f32_to_tf32(ld(a + 8 * (g + 8) + t)),
+                          f32_to_tf32(ld(a + 8 * g + t + 4)), f32_to_tf32(ld(a + 8 * (g + 8) + t + 4))};
   const uint32_t bf[1][2] = {{f32_to_tf32(ld(b + 8 * g + t)), f32_to_tf32(ld(b + 8 * g + t + 4))}};
   float d[1][4] = {{0, 0, 0, 0}};
   mma_row<tf32>(d, af, bf);
   put_fragment(c, 0, 0, 8, d[0]);
 }
-DEV_EXPORT(ldmatrix_layout) DEV_EXPORT(multiply_bf16) DEV_EXPORT(multiply_f16) DEV_EXPORT(multiply_tf32)
+DEV_EXPORT(ldmatrix_layout)
+DEV_EXPORT(multiply_bf16)
+DEV_EXPORT(multiply_f16)
+DEV_EXPORT(multiply_tf32)

@@ -1,7 +1,9 @@
 // Bulk copies, TMA, mbarriers, stmatrix and clusters (sm_90).
 #include "device/device.cuh"
 
-struct Box { int rank, bytes, x[5]; };
+struct Box {
+  int rank, bytes, x[5];
+};
 
 extern "C" __global__ void tma_box(const __grid_constant__ TensorMap map, uint8_t* out, Box box) {
   DEV_SMEM(smem);
@@ -18,14 +20,16 @@ extern "C" __global__ void tma_box(const __grid_constant__ TensorMap map, uint8_
   }
   __syncthreads();
   mbar_wait(bar, 0);
-  for (uint32_t i = threadIdx.x; i < (uint32_t)box.bytes / 4; i += blockDim.x) st((uint32_t*)out + i, lds<uint32_t>(s + 4 * i));
+  for (uint32_t i = threadIdx.x; i < (uint32_t)box.bytes / 4; i += blockDim.x)
+    st((uint32_t*)out + i, lds<uint32_t>(s + 4 * i));
 }
 
 // The tile holds 16-bit element i at its i-th place; reduce adds float32 tiles of ones instead.
 extern "C" __global__ void tma_put(const __grid_constant__ TensorMap map, int bytes, int x, int y, int reduce) {
   DEV_SMEM(smem);
   const uint32_t s = smem_u32(smem);
-  for (uint32_t i = threadIdx.x; i < (uint32_t)bytes / 4; i += blockDim.x) sts(s + 4 * i, reduce ? f32_bits(1.0f) : (2 * i) | (2 * i + 1) << 16);
+  for (uint32_t i = threadIdx.x; i < (uint32_t)bytes / 4; i += blockDim.x)
+    sts(s + 4 * i, reduce ? f32_bits(1.0f) : (2 * i) | (2 * i + 1) << 16);
   fence_async_shared();
   __syncthreads();
   if (threadIdx.x == 0) {
@@ -99,4 +103,8 @@ extern "C" __global__ void cluster_exchange(const __grid_constant__ TensorMap ma
   st(out + 32 * blockIdx.x + lane, lds<uint32_t>(s + 4 * lane) + 1000 * rank);
   cluster_sync();
 }
-DEV_EXPORT(tma_box) DEV_EXPORT(tma_put) DEV_EXPORT(bulk_ring) DEV_EXPORT(stmatrix_layout) DEV_EXPORT(cluster_exchange)
+DEV_EXPORT(tma_box)
+DEV_EXPORT(tma_put)
+DEV_EXPORT(bulk_ring)
+DEV_EXPORT(stmatrix_layout)
+DEV_EXPORT(cluster_exchange)

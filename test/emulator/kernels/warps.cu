@@ -60,4 +60,5 @@ extern "C" __global__ void barriers(int* out, int* total) {
   atomicAdd((float*)total + 3, 0.5f);
   if (t < 2) atomicCAS(total + 4, 0, 7);
 }
-DEV_EXPORT(shuffles) DEV_EXPORT(barriers)
+DEV_EXPORT(shuffles)
+DEV_EXPORT(barriers)
