@@ -36,6 +36,7 @@ export type DriverApi = {
   readonly cuDevicePrimaryCtxRelease_v2: (device: number) => Status;
   readonly cuDevicePrimaryCtxReset_v2: (device: number) => Status;
   readonly cuCtxSetCurrent: (context: CuContext) => Status;
+  readonly cuCtxSynchronize: () => Status;
   // Modules
   readonly cuModuleLoadData: (module: Out<CuModule>, image: Uint8Array) => Status;
   readonly cuModuleUnload: (module: CuModule) => Status;
@@ -46,6 +47,7 @@ export type DriverApi = {
   readonly cuMemAlloc_v2: (address: Out<DevicePointer>, bytes: number) => Status;
   readonly cuMemFree_v2: (address: DevicePointer) => Status;
   readonly cuMemcpyHtoDAsync_v2: (to: DevicePointer, from: ArrayBufferView, bytes: number, stream: CuStream) => Status;
+  readonly cuMemcpyHtoD_v2: (to: DevicePointer, from: ArrayBufferView, bytes: number) => Status;
   readonly cuMemcpyDtoH_v2: (to: ArrayBufferView, from: DevicePointer, bytes: number) => Status;
   readonly cuMemcpyDtoDAsync_v2: (to: DevicePointer, from: DevicePointer, bytes: number, stream: CuStream) => Status;
   // Streams and events
@@ -96,6 +98,7 @@ export const prototypes: { readonly [K in keyof DriverApi]: string } = {
   cuDevicePrimaryCtxRelease_v2: "int cuDevicePrimaryCtxRelease_v2(int)",
   cuDevicePrimaryCtxReset_v2: "int cuDevicePrimaryCtxReset_v2(int)",
   cuCtxSetCurrent: "int cuCtxSetCurrent(void*)",
+  cuCtxSynchronize: "int cuCtxSynchronize()",
   // Modules
   cuModuleLoadData: "int cuModuleLoadData(void*, const void*)",
   cuModuleUnload: "int cuModuleUnload(void*)",
@@ -106,6 +109,7 @@ export const prototypes: { readonly [K in keyof DriverApi]: string } = {
   cuMemAlloc_v2: "int cuMemAlloc_v2(void*, size_t)",
   cuMemFree_v2: "int cuMemFree_v2(uint64_t)",
   cuMemcpyHtoDAsync_v2: "int cuMemcpyHtoDAsync_v2(uint64_t, const void*, size_t, void*)",
+  cuMemcpyHtoD_v2: "int cuMemcpyHtoD_v2(uint64_t, const void*, size_t)",
   cuMemcpyDtoH_v2: "int cuMemcpyDtoH_v2(void*, uint64_t, size_t)",
   cuMemcpyDtoDAsync_v2: "int cuMemcpyDtoDAsync_v2(uint64_t, uint64_t, size_t, void*)",
   // Streams and events

@@ -160,7 +160,7 @@ export const loadProgram = async (
     owned.push({ [Symbol.dispose]: () => device.release((driver) => driver.call("cuStreamDestroy_v2", stream)) });
     const memory = new ProgramMemory(device, program);
     owned.push(memory);
-    await uploadWeights(device, stream, memory, program, checkpoint);
+    await uploadWeights(device, memory, program, checkpoint);
     return new LoadedProgram({ device, program, stream, kernels, memory, owned });
   } catch (error) {
     for (const each of owned.toReversed()) each[Symbol.dispose]();
@@ -211,27 +211,18 @@ const terminated = (text: Uint8Array): Uint8Array => {
   return copy;
 };
 
-/** Uploads that are waited for together: more would keep their host memory for longer. */
-const uploadBytes = 64 * 2 ** 20;
-
 const uploadWeights = async (
   device: Device,
-  stream: CuStream,
   memory: ProgramMemory,
   program: Program,
   checkpoint: Checkpoint,
 ): Promise<void> => {
-  let waiting = 0;
   for (const { weight, bytes } of prepareWeights(program.weights, checkpoint)) {
     const to = memory.addressOf({ space: "weights", offset: weight.offset, bytes: weight.bytes }, 1);
-    device.use((driver) => driver.call("cuMemcpyHtoDAsync_v2", to, bytes, bytes.length, stream));
-    waiting += bytes.length;
-    if (waiting > uploadBytes) {
-      await device.finished(stream);
-      waiting = 0;
-    }
+    if (bytes.length > 0) device.use((driver) => driver.call("cuMemcpyHtoD_v2", to, bytes, bytes.length));
     // Preparing a weight takes the processor: let other work of the process in between.
     await new Promise((resolve) => void setImmediate(resolve));
   }
-  await device.finished(stream);
+  // The copies may still be on their way when the calls return, and the program's stream does not wait for them.
+  device.use((driver) => driver.call("cuCtxSynchronize"));
 };
