@@ -1,6 +1,6 @@
-import { access, constants } from "node:fs/promises";
+import { access, constants, stat } from "node:fs/promises";
 import { delimiter, isAbsolute, join } from "node:path";
-import { runTool } from "./runTool.ts";
+import { runTool, type ToolRun } from "./runTool.ts";
 import { ToolError } from "./toolError.ts";
 
 /** A compiler of this machine. `version` identifies it: what it compiles may differ where the version does. */
@@ -40,7 +40,7 @@ async function findTool(
   for (const candidate of candidates) {
     const path = await findExecutable(candidate, environment);
     if (path === undefined) continue;
-    const run = await runTool(path, ["--version"], { environment });
+    const run = await askVersion(path, environment);
     if (run.code === 0) return { path, version: run.output.trim() };
     broken.push(`${path} --version failed: ${run.problem === "" ? firstLine(run.output) : run.problem}`);
   }
@@ -52,6 +52,17 @@ async function findTool(
       log: broken.join("\n"),
     },
   );
+}
+
+const asked = new Map<string, Promise<ToolRun>>();
+
+/** Asked once for each state of the file. */
+async function askVersion(path: string, environment: NodeJS.ProcessEnv): Promise<ToolRun> {
+  const { mtimeMs, size, ino } = await stat(path);
+  const key = [path, mtimeMs, size, ino].join(" ");
+  const known = asked.get(key) ?? runTool(path, ["--version"], { environment });
+  asked.set(key, known);
+  return known;
 }
 
 const firstLine = (text: string): string => text.split("\n", 1)[0] ?? "";

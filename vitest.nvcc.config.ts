@@ -1,0 +1,9 @@
+import { defineConfig, type ViteUserConfig } from "vitest/config";
+import base from "./vitest.config.ts";
+
+/** Every kind of kernel compiles for every architecture, and spills nothing. Slow: run by `npm run test:nvcc`. */
+const config: ViteUserConfig = defineConfig({
+  ...base,
+  test: { include: ["test/nvcc/**/*.test.ts"], testTimeout: 600_000, maxWorkers: 1 },
+});
+export default config;
