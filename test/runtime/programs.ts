@@ -3,9 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { packArtefact, writeArtefact } from "../../compiler/artefact.ts";
 import { buildEmulator } from "../../compiler/toolchain/buildEmulator.ts";
-import { compileImages } from "../../compiler/toolchain/compileImages.ts";
+import { compileImages, type ImageTarget } from "../../compiler/toolchain/compileImages.ts";
 import type { Argument, BufferRef, Kernel, Linear, Port, Program, Step } from "../../ir/program.ts";
 import type { Checkpoint } from "../../runtime/checkpoint.ts";
+import { openDevice, type Device } from "../../runtime/device.ts";
+import { architectureOf } from "../../runtime/images.ts";
 
 // Programs written by hand, with kernels written by hand: what the runtime does with them shows without the compiler.
 
@@ -175,8 +177,15 @@ export const tinyCheckpoint: Checkpoint = checkpointWith({
 });
 export const noWeights: Checkpoint = checkpointWith({});
 
-/** Compiles a program's kernels for the emulated device and writes its artefact; the folder. */
+/** Programs run on the emulated device, or with FOVEA_TEST_DEVICE=cuda on the machine's GPU. */
+export const onGpu: boolean = process.env["FOVEA_TEST_DEVICE"] === "cuda";
+
+export const openTestDevice = async (): Promise<Device> =>
+  openDevice(onGpu ? { kind: "cuda" } : { kind: "emulated", library: await emulatorLibrary() });
+
+/** Compiles a program's kernels for the tests' device and writes its artefact; the folder. */
 export const buildArtefact = async (program: Program): Promise<string> => {
+  using device = await openTestDevice();
   const sources = new Map(
     program.kernels.map(({ name, source }) => [
       source,
@@ -185,7 +194,7 @@ export const buildArtefact = async (program: Program): Promise<string> => {
   );
   const images = await compileImages(
     program.kernels.map(({ name, family, source }) => ({ name, family, source: sources.get(source) ?? "" })),
-    ["emulated"],
+    [architectureOf(device.info) as ImageTarget],
   );
   const folder = join(mkdtempSync(join(tmpdir(), "fovea-runtime-")), program.name);
   await writeArtefact(packArtefact({ program, sources }, images), folder);
