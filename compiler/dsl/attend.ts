@@ -4,7 +4,7 @@ import { or, select, variable } from "../../ir/scalarBuild.ts";
 import { noPrefix } from "../../ir/types.ts";
 import { printType } from "../../ir/typeText.ts";
 import { type At, type Axis, positive } from "./axes.ts";
-import { type AnyGrid, type Grid, gridOf } from "./grid.ts";
+import { AnyGrid, type Grid, gridOf } from "./grid.ts";
 import { lowerLambda, position, readsVariable, scalar, type Table } from "./lambda.ts";
 import { Parameter } from "./parameter.ts";
 import { type AnyPattern, all, fieldsOf, type Pattern } from "./patterns.ts";
@@ -95,6 +95,7 @@ function lowerScore(
 
 function tableValue(table: Table): ValueId {
   if (table instanceof Parameter) return table.table();
+  if (table instanceof AnyGrid) return table.value;
   const axes = table.sizes.slice(0, -1).map((size, index) => ({ axis: `i${index}`, size }));
   const type = { element: "float", batch: false, prefix: noPrefix, axes, channels: table.sizes.at(-1) ?? 1 } as const;
   return appendOnce(table, "", () => append("constant", [], { values: table.values, type }));

@@ -175,6 +175,18 @@ export class Grid<in out A extends Axis> extends AnyGrid {
     const size = Math.ceil((end - start) / positive("slice", "the step", step));
     return gridOf(append("slice", [this.value], { axis, start, step, size }));
   }
+  /**
+   * Inside a score alone: the element where a position is, of the first channel unless another is named. The grid has
+   * axes of the position alone, and no prefix tokens.
+   */
+  of(position: Sizes<A>, channel = 0): number {
+    return fail(
+      "bad-argument",
+      { op: "of", problem: `of(${JSON.stringify(position)}, ${channel}) is read inside a score only` },
+      "attend(q, k, v, { score: (s, q, k) => (mask.of(k) > 0 ? s : -Infinity) })",
+    );
+  }
+
   /** The tokens at one position of an axis, which goes. */
   at<X extends A>(axis: X, index: number): Grid<Exclude<A, X>> {
     return this.slice(axis, index, index + 1).pack(axis);

@@ -8,6 +8,7 @@ export { withSource } from "./lambdaSource.ts";
 export {
   BatchNorm,
   Conv,
+  Embedding,
   type ConvOptions,
   GroupNorm,
   LayerNorm,

@@ -29,6 +29,7 @@ import { walkScalar } from "../../ir/scalarWalk.ts";
 import type { CodePlace } from "../codeFrame.ts";
 import { compileError, type DiagnosticCode, type DiagnosticParams, didYouMean, invariant } from "../diagnostics.ts";
 import { type LambdaExpr, type LambdaOperator, type MathFunction, type SourcePlace, sourceOf } from "./lambdaSource.ts";
+import { AnyGrid } from "./grid.ts";
 import { Parameter } from "./parameter.ts";
 import { authorPlace, readable } from "./place.ts";
 
@@ -42,10 +43,10 @@ export type Meaning =
   /** A position: its fields are the scalars of these names. */
   | { readonly kind: "position"; readonly fields: { readonly [field: string]: Scalar } }
   /** An element of a table that is not indexed to the end. */
-  | { readonly kind: "row"; readonly table: Table; readonly index: readonly Scalar[] }
+  | { readonly kind: "row"; readonly table: NumberTable; readonly index: readonly Scalar[] }
   /** Anything else that a capture holds. */
   | { readonly kind: "plain"; readonly value: unknown; readonly name: string };
-export type Table = Parameter | NumberTable;
+export type Table = Parameter | AnyGrid | NumberTable;
 /** An array of numbers captured by a lambda, of one extent or nested evenly. */
 export type NumberTable = { readonly sizes: readonly number[]; readonly values: readonly number[] };
 
@@ -149,21 +150,42 @@ function lower(expr: LambdaExpr, scope: Scope): Meaning {
       );
     case "call":
       return lowerNamedCall(expr, scope);
-    case "at": {
-      const table = lower(expr.of, scope);
-      const index = expr.arguments.map((each) => lowerScalar(each, scope));
-      if (table.kind === "plain" && table.value instanceof Parameter)
-        return scalar(loadFrom(table.value, index, scope, placeOf(expr.place)));
-      return refuse(
-        "unsupported-function",
-        { name: "at" },
-        placeOf(expr.place),
-        "only a parameter has .at in a kernel; an array is indexed: xs[i]",
-      );
-    }
+    case "read":
+      return scalar(lowerRead(expr, scope));
     default:
       return assertNever(expr);
   }
+}
+
+/** `parameter.at(i, j)`, or `grid.of(k, channel)`: the grid's element where the position k is. */
+function lowerRead(expr: Extract<LambdaExpr, { kind: "read" }>, scope: Scope): Scalar {
+  const at = placeOf(expr.place);
+  const table = lower(expr.of, scope);
+  if (table.kind === "plain" && table.value instanceof Parameter && expr.method === "at")
+    return loadFrom(
+      table.value,
+      expr.arguments.map((each) => lowerScalar(each, scope)),
+      scope,
+      at,
+    );
+  if (table.kind === "plain" && table.value instanceof AnyGrid && expr.method === "of") {
+    const [where, channel] = expr.arguments;
+    const position = where === undefined ? plain(undefined, "the position") : lower(where, scope);
+    const { axes } = table.value.type;
+    const coordinates = axes.map(({ axis }) => toScalar(fieldOf(position, axis, at), at));
+    return loadFrom(
+      table.value,
+      [...coordinates, channel === undefined ? literal(0) : lowerScalar(channel, scope)],
+      scope,
+      at,
+    );
+  }
+  return refuse(
+    "unsupported-function",
+    { name: expr.method },
+    at,
+    "a lambda reads a parameter with .at(i, j), a grid with .of(k), an array with [i]",
+  );
 }
 
 function orElse(left: Meaning, right: LambdaExpr, scope: Scope): Meaning {
@@ -236,7 +258,7 @@ function elementOf(of: Meaning, index: Meaning, scope: Scope, at: CodePlace): Me
 }
 
 /** An element of an array of numbers; the last index may lie beyond its ends, where JavaScript gives undefined. */
-function indexTable(table: Table, index: readonly Scalar[], scope: Scope, at: CodePlace): Meaning {
+function indexTable(table: NumberTable, index: readonly Scalar[], scope: Scope, at: CodePlace): Meaning {
   if (index.length < table.sizes.length) return { kind: "row", table, index };
   const last = index.at(-1) ?? literal(0);
   const within = and(ge(last, 0), lt(last, table.sizes.at(-1) ?? 1));
@@ -244,7 +266,7 @@ function indexTable(table: Table, index: readonly Scalar[], scope: Scope, at: Co
 }
 
 function loadFrom(table: Table, index: readonly Scalar[], { call: { tables } }: Scope, at: CodePlace): Scalar {
-  const { sizes } = table;
+  const sizes = sizesOf(table);
   if (index.length !== sizes.length)
     return refuse(
       "bad-argument",
@@ -259,6 +281,10 @@ function loadFrom(table: Table, index: readonly Scalar[], { call: { tables } }: 
   if (!tables.includes(table)) tables.push(table);
   return load(tables.indexOf(table), index);
 }
+
+/** An extent for each index. */
+const sizesOf = (table: Table): readonly number[] =>
+  table instanceof AnyGrid ? [...table.type.axes.map(({ size }) => size), table.type.channels] : table.sizes;
 
 // One table per array, so that two reads of it are reads of one table.
 const numberTables = new WeakMap<readonly unknown[], NumberTable>();
@@ -288,7 +314,9 @@ function toScalar(meaning: Meaning, at: CodePlace | null): Scalar {
     case "row":
       return refuse("lambda-capture", { name: "this", found: "a row of an array" }, at, "index it to the end");
     case "plain": {
-      const hint = meaning.value instanceof Parameter ? `read one number of it: ${meaning.name}.at(...)` : "";
+      const { name, value } = meaning;
+      const read = value instanceof Parameter ? `${name}.at(i, j)` : value instanceof AnyGrid ? `${name}.of(k)` : "";
+      const hint = read === "" ? "" : `read one number of it: ${read}`;
       return refuse("lambda-capture", { name: meaning.name, found: kindOf(meaning.value) }, at, hint);
     }
     default:
@@ -297,6 +325,7 @@ function toScalar(meaning: Meaning, at: CodePlace | null): Scalar {
 }
 function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
+  if (value instanceof AnyGrid) return "a grid";
   if (value instanceof Parameter) return `a parameter [${value.sizes.join(", ")}]`;
   if (Array.isArray(value)) return "an array";
   return typeof value === "object" ? "an object" : `a ${typeof value}`;

@@ -48,9 +48,10 @@ export type LambdaExpr =
       readonly arguments: readonly LambdaExpr[];
       readonly place: SourcePlace;
     }
-  /** `parameter.at(…)`, the one method that a lambda may call. */
+  /** `parameter.at(…)` and `grid.of(…)`, the methods that a lambda may call. */
   | {
-      readonly kind: "at";
+      readonly kind: "read";
+      readonly method: "at" | "of";
       readonly of: LambdaExpr;
       readonly arguments: readonly LambdaExpr[];
       readonly place: SourcePlace;

@@ -1,6 +1,7 @@
 import type { ValueId, WindowAxis } from "../../ir/graph.ts";
 import type { Scalar } from "../../ir/scalar.ts";
-import { add, argument, div, mul, sub, unary } from "../../ir/scalarBuild.ts";
+import { add, argument, div, eq, mul, sub, unary } from "../../ir/scalarBuild.ts";
+import { noPrefix } from "../../ir/types.ts";
 import { type Axis, extentsOf, positive, sizeAlong, type Sizes } from "./axes.ts";
 import { type Grid, gridOf } from "./grid.ts";
 import { Layer } from "./module.ts";
@@ -28,6 +29,28 @@ export class Linear extends Layer<{ readonly out: number; readonly bias: boolean
     if (!bias) return gridOf(y);
     this.bias ??= parameter(out);
     return gridOf(addChannels(y, this.bias));
+  }
+}
+
+/** A row of a table for each token, by a number that it holds: `count` rows of `out` channels. */
+export class Embedding extends Layer<{ readonly count: number; readonly out: number }> {
+  weight: Parameter = parameter(this.config.count, this.config.out);
+
+  constructor(count: number, out: number) {
+    super({ count, out });
+  }
+  override forward<A extends Axis>(x: Grid<A>): Grid<A> {
+    const { count } = this.config;
+    if (x.type.channels !== 1)
+      fail("bad-argument", {
+        op: "Embedding",
+        problem: `a token holds ${x.type.channels} numbers, and one names a row`,
+      });
+    // One channel for each row, one where it is the token's and zero elsewhere: their product with the table is the row.
+    const type = { element: "float", batch: false, prefix: noPrefix, axes: [], channels: count } as const;
+    const rows = append("constant", [], { values: Array.from({ length: count }, (_, row) => row), type });
+    const chosen = append("pointwise", [x.value, rows], { body: eq(argument(0), argument(1)) });
+    return gridOf(append("linear", [chosen, this.weight.named("c out")], {}));
   }
 }
 

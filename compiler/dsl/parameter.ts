@@ -109,21 +109,31 @@ export class Parameter implements PrefixSource {
   }
   #tokens(extents: readonly Extent[], prefix: number): ValueId {
     const dimensions = this.viewed.groups.flat();
-    const tokenSizes = dimensions
+    const lengths = dimensions
       .slice(0, -1)
-      .map(({ size }, index) => (index === firstLong(dimensions) ? size - prefix : size));
-    const axes = takeApart(
-      tokenSizes,
+      .map(({ size, range }, index) => (range?.size ?? size) - (index === firstLong(dimensions) ? prefix : 0));
+    const groups = takeApart(
+      lengths,
       extents.map(({ size }) => size),
     );
-    if (axes === undefined || (prefix > 0 && dimensions.some(({ range }) => range !== null)))
+    // A part of an extent is a slice of one axis.
+    const isCut = (index: number): boolean => (dimensions[index]?.range ?? null) !== null;
+    if (groups === undefined || groups.some((group, index) => isCut(index) && (group.length > 1 || prefix > 0)))
       return fail("bad-argument", {
         op: "grid",
         problem: `[${this.sizes.join(", ")}] cannot be laid out along ${extents.map(({ axis, size }) => `${axis} ${size}`).join(", ")}`,
       });
     const rest = [...extents];
-    const names = axes.map((group) => rest.splice(0, group.length).map(({ axis }) => axis));
-    return readAs(this.viewed, names, extents, prefix);
+    const single: string[] = [];
+    const axes = groups.map((group, index) => {
+      const named = rest.splice(0, group.length);
+      if (!isCut(index)) return named;
+      const axis = named[0]?.axis ?? `i${index}`;
+      if (named.length === 0) single.push(axis);
+      return [{ axis, size: dimensions[index]?.size ?? 1 }];
+    });
+    const value = readAs(this.viewed, axes, prefix);
+    return single.length === 0 ? value : append("pack", [value], { axes: single });
   }
 
   /** The value with a name for each extent, `c` the channels: "out c h w". For layers. @internal */
@@ -144,13 +154,10 @@ export class Parameter implements PrefixSource {
 
   /** The value that lambdas index: an axis for each extent but the last, which is the channels. @internal */
   table(): ValueId {
-    const extents = this.sizes
-      .slice(0, -1)
-      .map((_, index) => ({ axis: `i${index}`, size: this.viewed.groups.flat()[index]?.size ?? 1 }));
+    const dimensions = this.viewed.groups.flat().slice(0, -1);
     return readAs(
       this.viewed,
-      extents.map(({ axis }) => [axis]),
-      extents,
+      dimensions.map(({ size }, index) => [{ axis: `i${index}`, size }]),
       0,
     );
   }
@@ -179,47 +186,42 @@ function takeApart(from: readonly number[], to: readonly number[]): readonly (re
 }
 
 /**
- * The parameter as a value: `names` are the axes of each of the view's dimensions but the last, which is the channels.
- * The prefix tokens are the first of the first dimension that is longer than one.
+ * The parameter as a value: `axes` are those of each of the view's dimensions but the last, which is the channels. The
+ * prefix tokens are the first of the first dimension that is longer than one.
  */
-function readAs(
-  view: View,
-  names: readonly (readonly string[])[],
-  extents: readonly Extent[],
-  prefix: number,
-): ValueId {
+function readAs(view: View, axes: readonly (readonly Extent[])[], prefix: number): ValueId {
   const { base, groups } = view;
   const dimensions = groups.flat();
   const front = firstLong(dimensions);
-  let index = 0;
+  let next = 0;
   const layout: Layout = groups.map((group) => {
-    const part: string[] = [];
-    let hasPrefix = false;
-    for (const _ of group) {
-      if (index === front && prefix > 0) hasPrefix = true;
-      part.push(...(index === dimensions.length - 1 ? ["c"] : (names[index] ?? [])));
-      index++;
-    }
-    return hasPrefix ? [["prefix"], part] : [part];
+    const indices = group.map(() => next++);
+    const part = indices.flatMap((index) =>
+      index === dimensions.length - 1 ? ["c"] : (axes[index] ?? []).map(({ axis }) => axis),
+    );
+    return prefix > 0 && indices.includes(front) ? [["prefix"], part] : [part];
   });
   const type: TensorType = {
     element: "float",
     batch: false,
     prefix: prefix > 0 ? { count: prefix, over: [] } : noPrefix,
-    axes: extents,
+    axes: axes.flat(),
     channels: dimensions.at(-1)?.size ?? 1,
   };
-  const key = JSON.stringify([layout, extents]);
+  let key = JSON.stringify([layout, axes]);
   let value = appendOnce(base, key, () =>
     append("parameter", [], { name: nameOf(base), shape: base.sizes, layout, type }),
   );
-  for (const [position, { range }] of dimensions.entries()) {
+  for (const [index, { range }] of dimensions.entries()) {
     if (range === null) continue;
-    const [axis] = names[position] ?? [];
-    value = appendOnce(base, `${key}${position}:${range.start}+${range.size}`, () =>
+    const { start, size } = range;
+    const axis = axes[index]?.[0]?.axis;
+    key += ` ${index}:${start}+${size}`;
+    const whole = value;
+    value = appendOnce(base, key, () =>
       axis === undefined
-        ? append("channels", [value], { groups: 1, start: range.start, width: range.size })
-        : append("slice", [value], { axis, start: range.start, step: 1, size: range.size }),
+        ? append("channels", [whole], { groups: 1, start, width: size })
+        : append("slice", [whole], { axis, start, step: 1, size }),
     );
   }
   return value;

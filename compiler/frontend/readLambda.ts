@@ -264,9 +264,10 @@ class LambdaReader {
           name: this.#mathName(callee),
           arguments: e.arguments.map((each) => this.#expression(each)),
         };
-      if (name === "at")
+      if (name === "at" || name === "of")
         return {
-          kind: "at",
+          kind: "read",
+          method: name,
           of: this.#expression(callee.expression),
           arguments: e.arguments.map((each) => this.#expression(each)),
           place: this.#place(e),
