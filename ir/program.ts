@@ -80,6 +80,7 @@ export type WeightExpr =
   /** [m, k] x [k, n]. */
   | { readonly kind: "matmul"; readonly left: WeightExpr; readonly right: WeightExpr }
   | { readonly kind: "elementwise"; readonly of: readonly WeightExpr[]; readonly body: Scalar }
+  /** Drops the axis. */
   | { readonly kind: "sum"; readonly of: WeightExpr; readonly axis: number }
   /** Rounded to a storage type and back: what a kernel will see. */
   | { readonly kind: "rounded"; readonly of: WeightExpr; readonly storage: StorageType }
