@@ -1,9 +1,9 @@
 import type { Ranges } from "../../ir/scalarRange.ts";
 import type { StorageType } from "../../ir/types.ts";
-import type { RunForm } from "../schedule/elementRuns.ts";
+import { operandOf, runForm, type RunForm } from "../schedule/elementRuns.ts";
 import type { Access, Operand } from "../schedule/kernels.ts";
 import { floatLiteral, printCuda, printIndex } from "./cudaScalar.ts";
-import type { CudaScope, CudaType, CudaVariable } from "./cudaTypes.ts";
+import { typeName, type CudaScope, type CudaType, type CudaValue, type CudaVariable } from "./cudaTypes.ts";
 import { cudaStorage } from "./gemmNames.ts";
 
 /** An element that a kernel reads or writes, as text. */
@@ -18,6 +18,49 @@ export type ElementText = {
 /** `float` or `int`: what an element is in the kernel. */
 export const elementType = (storage: StorageType): CudaType =>
   storage === "i32" || storage === "u8" ? "int" : "float";
+
+/** Describes an access of a kernel that computes runs of `width` results along a variable. */
+export function elementText(
+  access: Access,
+  operands: readonly Operand[],
+  names: readonly string[],
+  runs: { readonly along: string; readonly width: number; readonly ranges: Ranges },
+): ElementText {
+  const operand = operandOf(operands, access);
+  const form = runForm(access, operand, runs.along, runs.width, runs.ranges);
+  return { form, access, array: names[access.operand] ?? "", storage: operand.storage };
+}
+
+/** The element's name in the body of result j, where the element is called `name`. */
+export const elementValue = ({ form, storage }: ElementText, name: string): CudaValue => ({
+  type: elementType(storage),
+  text: form === "run" ? `${name}[j]` : name,
+});
+
+/** Loads an element for a whole run of results; nothing where each result has its own. */
+export function loadForRun(
+  text: ElementText,
+  name: string,
+  width: number | string,
+  scope: CudaScope,
+): readonly string[] {
+  switch (text.form) {
+    case "run":
+      return [`float ${name}[${width}];`, loadRun(text, name, scope)];
+    case "same":
+      return [`const ${typeName[elementType(text.storage)]} ${name} = ${loadOne(text, scope)};`];
+    case "each":
+      return [];
+  }
+}
+
+/** Loads the element of result j, where each has its own. */
+export const loadForEach = (text: ElementText, name: string, scope: CudaScope): readonly string[] =>
+  text.form === "each" ? [`const ${typeName[elementType(text.storage)]} ${name} = ${loadOne(text, scope)};`] : [];
+
+/** Whether all results are stored in 16 bits, for which faster functions are exact enough. */
+export const isCoarse = (stores: readonly ElementText[]): boolean =>
+  stores.every(({ storage }) => storage === "f16" || storage === "bf16");
 
 /** A run into the array `into`: one statement. */
 export function loadRun({ access, array }: ElementText, into: string, scope: CudaScope): string {

@@ -1,20 +1,22 @@
 import { variablesOf } from "../../ir/scalarWalk.ts";
 import type { Scalar } from "../../ir/scalar.ts";
 import { invariant } from "../diagnostics.ts";
-import { operandOf, runForm } from "../schedule/elementRuns.ts";
 import type { Access, EmittedKernel, KernelHeader, MapKernel } from "../schedule/kernels.ts";
 import { mapGrid, planMap, written, type MapPlan } from "../schedule/mapPlan.ts";
 import { printCudaLocals } from "./cudaLocals.ts";
 import { floatLiteral, printCudaOperand } from "./cudaScalar.ts";
-import { typeName, type CudaScope, type CudaType, type CudaValue } from "./cudaTypes.ts";
+import { typeName, type CudaScope, type CudaType } from "./cudaTypes.ts";
 import {
   arrayNames,
   declaration,
+  elementText,
   elementType,
+  elementValue,
   exampleShifts,
   indexScope,
-  loadOne,
-  loadRun,
+  isCoarse,
+  loadForEach,
+  loadForRun,
   storeOne,
   storeRun,
   type ElementText,
@@ -74,17 +76,14 @@ export function emitMap(kernel: MapKernel, header: KernelHeader): EmittedKernel 
 export function mapView(kernel: MapKernel, plan: MapPlan, header: KernelHeader): MapView {
   const { operands } = kernel;
   const names = arrayNames(operands, written(kernel.stores));
-  const element = (access: Access): ElementText => {
-    const operand = operandOf(operands, access);
-    const form = runForm(access, operand, plan.along, plan.width, plan.ranges);
-    return { form, access, array: names[access.operand] ?? "", storage: operand.storage };
-  };
+  const element = (access: Access): ElementText => elementText(access, operands, names, plan);
   const [elements, stores] = [kernel.elements.map(element), kernel.stores.map(element)];
   const scopes = scopesOf(plan);
   // Integers are computed in 64 bits, as their sums may need them, and stored in their own.
   const computed: CudaType = stores.every(({ storage }) => elementType(storage) === "int") ? "long" : "float";
   const used = usedVariables(kernel, plan, elements, stores);
-  const body = bodyOf(kernel, elements, scopes.lane, kernel.fold === null ? computed : "float");
+  const as = kernel.fold === null ? computed : "float";
+  const body = bodyOf(kernel.body, as, elements, scopes.lane, isCoarse(stores));
   const lane = [...used.laneIndex, ...body.statements];
   const fold = kernel.fold === null ? null : foldView(kernel.fold, plan, body.value);
   const finished =
@@ -102,7 +101,7 @@ export function mapView(kernel: MapKernel, plan: MapPlan, header: KernelHeader):
     place: [...placeOf(kernel, plan, used), ...exampleShifts(names, operands)],
     width: plan.width,
     vector: plan.width > 1,
-    loads: elements.flatMap((text, index) => loadStatements(text, index, plan.width, scopes.base)),
+    loads: elements.flatMap((text, index) => loadForRun(text, `a${index}`, plan.width, scopes.base)),
     lane,
     fold,
     resultType: typeName[computed],
@@ -126,34 +125,17 @@ const scopesOf = ({ along, width, ranges }: MapPlan): Scopes => {
   return { base: { variables: indexScope(base, ranges) }, lane: { variables: indexScope(lane, ranges) } };
 };
 
-function loadStatements(text: ElementText, index: number, width: number, scope: CudaScope): readonly string[] {
-  switch (text.form) {
-    case "run":
-      return [`float a${index}[${width}];`, loadRun(text, `a${index}`, scope)];
-    case "same":
-      return [`const ${typeName[elementType(text.storage)]} a${index} = ${loadOne(text, scope)};`];
-    case "each":
-      return [];
-  }
-}
-
 /** The body for result j: elements that it alone reads, then what occurs twice, then the value. */
 function bodyOf(
-  kernel: MapKernel,
+  body: Scalar,
+  as: CudaType,
   elements: readonly ElementText[],
   lane: CudaScope,
-  as: CudaType,
+  fast: boolean,
 ): { readonly statements: readonly string[]; readonly value: string } {
-  const values = elements.map((text, index): CudaValue => ({
-    type: elementType(text.storage),
-    text: text.form === "run" ? `a${index}[j]` : `a${index}`,
-  }));
-  const fast = kernel.stores.every(({ operand }) => ["f16", "bf16"].includes(kernel.operands[operand]?.storage ?? ""));
-  const scope: CudaScope = { ...lane, arguments: values, fast };
-  const printed = printCudaLocals([{ scalar: kernel.body, as }], scope, "t");
-  const reads = elements.flatMap((text, index) =>
-    text.form === "each" ? [`const ${typeName[elementType(text.storage)]} a${index} = ${loadOne(text, lane)};`] : [],
-  );
+  const values = elements.map((text, index) => elementValue(text, `a${index}`));
+  const printed = printCudaLocals([{ scalar: body, as }], { ...lane, arguments: values, fast }, "t");
+  const reads = elements.flatMap((text, index) => loadForEach(text, `a${index}`, lane));
   return { statements: [...reads, ...printed.statements], value: printed.values[0] ?? "" };
 }
 

@@ -1,18 +1,21 @@
 import { variablesOf } from "../../ir/scalarWalk.ts";
 import type { Scalar } from "../../ir/scalar.ts";
-import { operandOf, runForm } from "../schedule/elementRuns.ts";
 import type { Access, EmittedKernel, KernelHeader, RowKernel } from "../schedule/kernels.ts";
 import { written } from "../schedule/mapPlan.ts";
 import { planRow, rowGrid, type RowPlan } from "../schedule/rowPlan.ts";
 import { printCudaLocals } from "./cudaLocals.ts";
 import { floatLiteral } from "./cudaScalar.ts";
-import { typeName, type CudaScope, type CudaValue } from "./cudaTypes.ts";
+import type { CudaScope } from "./cudaTypes.ts";
 import {
   arrayNames,
   declaration,
-  elementType,
+  elementText,
+  elementValue,
   exampleShifts,
   indexScope,
+  isCoarse,
+  loadForEach,
+  loadForRun,
   loadOne,
   loadRun,
   storeOne,
@@ -68,11 +71,8 @@ export function rowView(kernel: RowKernel, plan: RowPlan, header: KernelHeader):
   const { operands, statistic } = kernel;
   const isWritten = written(kernel.stores);
   const names = arrayNames(operands, isWritten);
-  const element = (access: Access): ElementText => {
-    const operand = operandOf(operands, access);
-    const form = runForm(access, operand, "n", plan.width, plan.ranges);
-    return { form, access, array: names[access.operand] ?? "", storage: operand.storage };
-  };
+  const runs = { along: "n", width: plan.width, ranges: plan.ranges };
+  const element = (access: Access): ElementText => elementText(access, operands, names, runs);
   const [x, elements, stores] = [element(kernel.x), kernel.epilogue.elements.map(element), kernel.stores.map(element)];
   const base: CudaScope = { variables: indexScope({ r: "r", n: "n0" }, plan.ranges) };
   const lane: CudaScope = { variables: indexScope({ r: "r", n: "n" }, plan.ranges) };
@@ -94,7 +94,7 @@ export function rowView(kernel: RowKernel, plan: RowPlan, header: KernelHeader):
     statistic: statistic.kind,
     eps: statistic.kind === "normalize" ? floatLiteral(statistic.eps) : "",
     ragged: isRagged(kernel, plan),
-    loads: elements.flatMap((text, index) => loadStatements(text, index + 1, base)),
+    loads: elements.flatMap((text, index) => loadForRun(text, `a${index + 1}`, "WIDTH", base)),
     result: resultOf(kernel, elements, stores, lane),
     stores: stores.filter(({ form }) => form === "run").map((text) => storeRun(text, "value", base)),
   };
@@ -135,17 +135,6 @@ function loadOfRow(x: ElementText, base: CudaScope, lane: CudaScope): readonly s
   ];
 }
 
-function loadStatements(text: ElementText, index: number, scope: CudaScope): readonly string[] {
-  switch (text.form) {
-    case "run":
-      return [`float a${index}[WIDTH];`, loadRun(text, `a${index}`, scope)];
-    case "same":
-      return [`const ${typeName[elementType(text.storage)]} a${index} = ${loadOne(text, scope)};`];
-    case "each":
-      return [];
-  }
-}
-
 /** Result j: elements that it alone reads, what occurs twice, the value, and stores of it alone. */
 function resultOf(
   kernel: RowKernel,
@@ -153,12 +142,8 @@ function resultOf(
   stores: readonly ElementText[],
   lane: CudaScope,
 ): readonly string[] {
-  const values = elements.map((text, index): CudaValue => ({
-    type: elementType(text.storage),
-    text: text.form === "run" ? `a${index + 1}[j]` : `a${index + 1}`,
-  }));
-  const fast = stores.every(({ storage }) => storage === "f16" || storage === "bf16");
-  const scope: CudaScope = { ...lane, arguments: [{ type: "float", text: "a0" }, ...values], fast };
+  const values = elements.map((text, index) => elementValue(text, `a${index + 1}`));
+  const scope: CudaScope = { ...lane, arguments: [{ type: "float", text: "a0" }, ...values], fast: isCoarse(stores) };
   const body = printCudaLocals([{ scalar: kernel.epilogue.body, as: "float" }], scope, "t");
   const each = (texts: readonly ElementText[]): readonly ElementText[] => texts.filter(({ form }) => form !== "run");
   const alone = [...each(stores), ...elements.filter(({ form }) => form === "each")];
@@ -169,11 +154,7 @@ function resultOf(
   return [
     ...(scalars.some((scalar) => variablesOf(scalar).has("n")) ? ["const int n = n0 + j;"] : []),
     "const float a0 = statistic.of(run[j]);",
-    ...elements.flatMap((text, index) =>
-      text.form === "each"
-        ? [`const ${typeName[elementType(text.storage)]} a${index + 1} = ${loadOne(text, lane)};`]
-        : [],
-    ),
+    ...elements.flatMap((text, index) => loadForEach(text, `a${index + 1}`, lane)),
     ...body.statements,
     `value[j] = ${body.values[0] ?? "a0"};`,
     ...each(stores).map((text) => storeOne(text, "value[j]", lane)),

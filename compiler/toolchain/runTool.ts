@@ -18,6 +18,11 @@ export async function runTool(
     ...(options.folder === undefined ? {} : { cwd: options.folder }),
     ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
   });
-  const problem = result.exitCode === undefined ? (result.failed ? (result.shortMessage ?? "did not start") : "did not end by itself") : "";
+  const problem =
+    result.exitCode === undefined
+      ? result.failed
+        ? (result.shortMessage ?? "did not start")
+        : "did not end by itself"
+      : "";
   return { code: result.exitCode ?? null, output: result.all ?? "", problem };
 }

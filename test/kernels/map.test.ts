@@ -43,3 +43,19 @@ describe.each(["f32", "f16", "bf16"] as const)("map kernels in %s", (precision) 
     }
   });
 });
+
+describe("threads that share a fold", () => {
+  it.each([1, 2, 3])("agree in any order of threads (seed %i)", async (seed) => {
+    const test = cases["a mean over tokens, far from zero"] ?? expect.fail("no case");
+    const [kernel, batch] = [kernelOf(test, "f32"), test.batch ?? 1];
+    const run = {
+      name: header.name,
+      kernel: emitMap(kernel, header),
+      operands: kernel.operands,
+      values: valuesOf(test, kernel),
+      batch,
+    };
+    const [inOrder, shuffled] = [await launch(run), await launch(run, { seed })];
+    expect(shuffled.values).toEqual(inOrder.values);
+  });
+});

@@ -30,3 +30,18 @@ describe.each(["f32", "f16", "bf16"] as const)("row kernels in %s", (precision) 
     }
   });
 });
+
+describe("threads of a block that share a row", () => {
+  it.each([1, 2, 3])("agree in any order of threads (seed %i)", async (seed) => {
+    for (const name of ["rows of odd length that a block holds", "short rows, several to a warp"]) {
+      const test = cases[name] ?? expect.fail(`no case "${name}"`);
+      const [kernel, batch] = [kernelOf(test, "f32"), test.batch ?? 1];
+      const values = kernel.operands.map((operand, index) =>
+        index === 0 ? normal(seed, elementsOf(operand, batch), 7) : null,
+      );
+      const run = { name: header.name, kernel: emitRow(kernel, header), operands: kernel.operands, values, batch };
+      const [inOrder, shuffled] = [await launch(run), await launch(run, { seed })];
+      expect(shuffled.values).toEqual(inOrder.values);
+    }
+  });
+});
