@@ -32,10 +32,10 @@ export type OperandAView = {
   readonly columnType: string;
   readonly columnAt: string | null;
   readonly columnIn: string | null;
-  /** Of a row's chunk: whether it is there; its distance from the start; the same, or 0 where it is not there. */
+  /** Of a row's chunk: whether it is there; its distance from the start; its address, or that of some element. */
   readonly in: string;
   readonly at: string;
-  readonly safeAt: string;
+  readonly address: string;
   readonly mean: { readonly count: string; readonly step: number } | null;
   /** Of an element x[p * WIDTH + e] of a computed A. */
   readonly prologue: string;
@@ -95,6 +95,7 @@ export const operandView = (
 
   const offset = splitOffset(a.offset, ranges);
   const valid = splitCondition(a.valid, ranges);
+  const name = names.get(a.operand) ?? "a";
   const line = lineOfRows(offset.row, kernel, operand, ranges);
 
   // In the loop over rows, `r` has just been found; in the loops over chunks it has been kept.
@@ -160,7 +161,7 @@ export const operandView = (
   const view: OperandAView = {
     storage: cudaStorage[operand.storage],
     computed,
-    start: startOf(names.get(a.operand) ?? "a", kernel, operand, line),
+    start: startOf(name, kernel, operand, line),
     offsetType: narrow ? "int" : "int64_t",
     decode,
     examples,
@@ -178,7 +179,7 @@ export const operandView = (
     columnIn: columnIn === "" ? null : columnIn,
     in: inside,
     at,
-    safeAt: alwaysReadable ? `(${at})` : `(in ? ${at} : 0)`,
+    address: alwaysReadable ? `a_block + (${at})` : `in ? a_block + (${at}) : ${name}`,
     mean: a.mean && { count: printCuda(a.mean.count, rowScope, "int"), step: a.mean.step },
     prologue: kernel.prologue.kind === "argument" ? (arguments_[0] ?? "") : `prologue(${arguments_.join(", ")})`,
     fill: floatLiteral(a.fill),
@@ -212,7 +213,7 @@ const lineOfRows = (row: Scalar, kernel: GemmKernel, operand: Operand, ranges: R
 };
 
 const plus = (name: string, ...terms: readonly string[]): string =>
-  [name, ...terms.filter((term) => term !== "")].join(" + ");
+  [name, ...terms.filter((term) => term !== "")].join(" + ").replaceAll("+ -", "- ");
 const times = (value: string, factor: number): string => (factor === 1 ? value : `${value} * ${factor}`);
 
 const startOf = (name: string, kernel: GemmKernel, operand: Operand, line: Line | null): string => {

@@ -1,5 +1,6 @@
 // Products of float32 tiles without tensor cores: every product and sum rounds to float32, as on a CPU.
 #pragma once
+#include "gemm/fmaBlock.cuh"
 #include "gemm/tile.cuh"
 
 /**
@@ -15,18 +16,15 @@ template <int TILE_K, int TILE_N, int MI, int NJ> DEV void multiply(float (&acc)
       const float4 x = lds<float4>(a_tile + chunk_at<TILE_K * 4>(row + i * 8, k4));
       a[i][0] = x.x, a[i][1] = x.y, a[i][2] = x.z, a[i][3] = x.w;
     }
+float b[4][NJ];
 #pragma unroll
     for (int k = 0; k < 4; k++) {
-      float b[NJ];
 #pragma unroll
       for (int g = 0; g < NJ / 4; g++) {
         const float4 x = lds<float4>(b_tile + ((k4 * 4 + k) * TILE_N + column + g * 16) * 4);
-        b[4 * g] = x.x, b[4 * g + 1] = x.y, b[4 * g + 2] = x.z, b[4 * g + 3] = x.w;
+        b[k][4 * g] = x.x, b[k][4 * g + 1] = x.y, b[k][4 * g + 2] = x.z, b[k][4 * g + 3] = x.w;
       }
-#pragma unroll
-      for (int i = 0; i < MI; i++)
-#pragma unroll
-        for (int j = 0; j < NJ; j++) acc[i][j] = fmaf(a[i][k], b[j], acc[i][j]);
     }
+    fma_block(acc, a, b);
   }
 }

@@ -6,14 +6,12 @@
  * A thread's part of a row, summed about a shift near the row's mean: where the mean is a thousand times the deviation,
  * sums about zero would lose it.
  */
-struct RowSums {
-  float shift, sum, squares;
-  DEV void add(float x) {
-    const float d = x - shift;
-    sum += d;
-    squares = fmaf(d, d, squares);
-  }
-};
+struct RowSums { float shift, sum, squares; };
+DEV void add_to(RowSums& row, float x) {
+  const float d = x - row.shift;
+  row.sum += d;
+  row.squares = fmaf(d, d, row.squares);
+}
 /** What normalises a row: (x - mean) * scale. */
 struct RowScale { float mean, scale; };
 
