@@ -30,6 +30,12 @@ export const simplify = (expr: Scalar, ranges: Ranges, given?: Scalar): Scalar =
   return createSimplifier(refined, createNumbering()).simplified(expr);
 };
 
+/** What the variables may be where a condition holds, or where it fails; the same object where it tells nothing. */
+export const rangesWhere = (condition: Scalar, holds: boolean, ranges: Ranges): Ranges => {
+  const plain = createSimplifier(ranges, createNumbering());
+  return refineRanges(ranges, plain.simplified(condition), holds, plain);
+};
+
 /** The linear normal form of an integer expression. */
 export const linearForm = (expr: Scalar, ranges: Ranges): Linear => {
   const simplifier = createSimplifier(ranges, createNumbering());

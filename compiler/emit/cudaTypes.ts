@@ -1,5 +1,6 @@
 import type { BinaryOp, Scalar, UnaryOp } from "../../ir/scalar.ts";
 import { rangeOf, type Interval, type Ranges } from "../../ir/scalarRange.ts";
+import { rangesWhere } from "../../ir/scalarSimplify.ts";
 import { InternalError, assertNever } from "../diagnostics.ts";
 
 /** Types of generated expressions: `int` has 32 bits, `long` (int64_t) 64. */
@@ -130,57 +131,8 @@ function integerType(scalar: Scalar, operands: CudaType, table: TypeTable): Cuda
   return operands === "long" || !fitsInt(rangeOf(scalar, table.ranges)) ? "long" : "int";
 }
 
-/** What is known where a condition holds, or where it does not: variables that are compared with numbers have a smaller range. */
+/** What is known where a condition holds, or where it does not. */
 export function assuming(condition: Scalar, holds: boolean, table: TypeTable): TypeTable {
-  const ranges: { [name: string]: Interval } = { ...table.ranges };
-  for (const { name, min, max } of factsOf(condition, holds)) {
-    const range = ranges[name];
-    if (range === undefined) continue;
-    const [least, most] = [Math.max(range.min, Math.ceil(min)), Math.min(range.max, Math.floor(max))];
-    // Where the facts contradict each other, the part is never evaluated.
-    if (least <= most) ranges[name] = { min: least, max: most };
-  }
-  return { scope: table.scope, ranges, known: new Map() };
-}
-
-type Fact = { readonly name: string; readonly min: number; readonly max: number };
-
-function factsOf(condition: Scalar, holds: boolean): readonly Fact[] {
-  if (condition.kind === "unary" && condition.op === "not") return factsOf(condition.of, !holds);
-  if (condition.kind !== "binary") return [];
-  const { op, left, right } = condition;
-  if (op === (holds ? "and" : "or")) return [...factsOf(left, holds), ...factsOf(right, holds)];
-  if (left.kind === "variable" && right.kind === "number")
-    return comparedWith(left.name, holds ? op : opposite[op], right.value);
-  if (left.kind === "number" && right.kind === "variable")
-    return comparedWith(right.name, mirrored[holds ? op : (opposite[op] ?? op)], left.value);
-  return [];
-}
-
-const opposite: { readonly [O in BinaryOp]?: BinaryOp } = {
-  lt: "ge",
-  ge: "lt",
-  le: "gt",
-  gt: "le",
-  eq: "ne",
-  ne: "eq",
-};
-const mirrored: { readonly [O in BinaryOp]?: BinaryOp } = { lt: "gt", gt: "lt", le: "ge", ge: "le", eq: "eq" };
-
-/** Of an integer variable. */
-function comparedWith(name: string, op: BinaryOp | undefined, value: number): readonly Fact[] {
-  switch (op) {
-    case "lt":
-      return [{ name, min: -Infinity, max: Math.ceil(value) - 1 }];
-    case "le":
-      return [{ name, min: -Infinity, max: value }];
-    case "gt":
-      return [{ name, min: Math.floor(value) + 1, max: Infinity }];
-    case "ge":
-      return [{ name, min: value, max: Infinity }];
-    case "eq":
-      return [{ name, min: value, max: value }];
-    default:
-      return [];
-  }
+  const ranges = rangesWhere(condition, holds, table.ranges);
+  return ranges === table.ranges ? table : { scope: table.scope, ranges, known: new Map() };
 }
