@@ -1,12 +1,25 @@
 import { createHash } from "node:crypto";
+import type * as promises from "node:fs/promises";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it, vi } from "vitest";
 import { packArtefact, writeArtefact } from "../../compiler/artefact.ts";
 import type { Compiled } from "../../compiler/compile.ts";
 import type { KernelImage } from "../../compiler/toolchain/compileImages.ts";
 import type { Kernel, Program } from "../../ir/program.ts";
+
+/** How many more files the disk has room for. */
+const disk = vi.hoisted(() => ({ room: Infinity }));
+vi.mock("node:fs/promises", async (importOriginal) => {
+  const fs = await importOriginal<typeof promises>();
+  const writeFile: typeof fs.writeFile = async (...args) => {
+    if (disk.room === 0) throw Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
+    disk.room--;
+    return fs.writeFile(...args);
+  };
+  return { ...fs, writeFile };
+});
 
 const scratch = mkdtempSync(join(tmpdir(), "fovea-artefact-"));
 afterAll(() => rmSync(scratch, { recursive: true }));
@@ -97,6 +110,19 @@ describe("writeArtefact", () => {
     await expect(
       writeArtefact(packArtefact(compiledWith(""), []), join(folder, "chapter1.tex/deeper")),
     ).rejects.toThrow("part of its path is a file");
+  });
+
+  it("leaves the old artefact, and no draft, when the disk is full half way", async () => {
+    const folder = join(scratch, "full");
+    await writeArtefact(packArtefact(compiledWith("// one"), imagesOf("one")), folder);
+    disk.room = 1;
+    await expect(writeArtefact(packArtefact(compiledWith("// two"), imagesOf("two")), folder)).rejects.toThrow(
+      `the artefact "${folder}" could not be written: the disk is full`,
+    );
+    expect(disk.room).toBe(0);
+    disk.room = Infinity;
+    expect(readFileSync(join(folder, "kernels/scale.cu"), "utf8")).toBe("// one");
+    expect(drafts()).toEqual([]);
   });
 
   it("lets writers race: what is there in the end is one of theirs, whole", async () => {

@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { readArrays, writeArrays } from "../../compiler/cli/arrays.ts";
@@ -235,8 +236,8 @@ describe("run", () => {
   it("refuses inputs that are not there, unknown, or cannot be decoded", async () => {
     expectRefusal(await runTiny(...weights, "--input", `video=${at("none.gif")}`), "there is no file or folder");
     expectRefusal(
-      await runTiny(...weights, "--input", `vidoe=${gif}`),
-      'there is no input "vidoe"',
+      await runTiny(...weights, "--input", `vidio=${gif}`),
+      'there is no input "vidio"',
       'did you mean "video"?',
     );
     writeFileSync(at("noise.mp4"), "not a video");
@@ -425,3 +426,13 @@ describe("verify", () => {
     expect(out).toContain("1 of 2 cases agree");
   });
 });
+
+it("shows a newcomer what the trained classifier sees, and is right", async () => {
+  const { exitCode, stdout, stderr } = await execa("node", [join(root, "dist/compiler/cli/demo/main.js")], {
+    reject: false,
+  });
+  expect([exitCode, stderr]).toEqual([0, ""]);
+  expect(stdout.match(/ right$/gm)).toHaveLength(10);
+  expect(stdout).toMatch(/moving left 0\.\d\d/);
+  expect(stdout).toMatch(/the float64 evaluator agrees: relative error \d\.\de-\d/);
+}, 240_000);

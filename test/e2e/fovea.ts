@@ -13,14 +13,7 @@ export async function buildCommandLine(): Promise<void> {
 export type Answer = { readonly status: number | undefined; readonly out: string; readonly err: string };
 
 /** Runs `fovea` as a newcomer would, in a process of its own. */
-export async function fovea(
-  args: readonly string[],
-  options: { readonly folder?: string; readonly environment?: NodeJS.ProcessEnv } = {},
-): Promise<Answer> {
-  const { exitCode, stdout, stderr } = await execa("node", [entry, ...args], {
-    cwd: options.folder ?? root,
-    env: { ...options.environment },
-    reject: false,
-  });
+export async function fovea(args: readonly string[]): Promise<Answer> {
+  const { exitCode, stdout, stderr } = await execa("node", [entry, ...args], { cwd: root, reject: false });
   return { status: exitCode, out: stdout, err: stderr };
 }

@@ -57,8 +57,7 @@ export async function demo(terminal: Terminal): Promise<number> {
       row: [
         `0x${seed.toString(16)}`,
         shape,
-        paint.bold(seen?.label ?? ""),
-        seen?.probability.toFixed(2) ?? "",
+        paint.bold(`${seen?.label ?? ""} ${seen?.probability.toFixed(2) ?? ""}`),
         verdict,
       ],
     };
@@ -67,7 +66,7 @@ export async function demo(terminal: Terminal): Promise<number> {
     { head: "clip" },
     { head: "shape" },
     { head: "what it sees" },
-    { head: "probability" },
+
     { head: "" },
   ];
   print(
