@@ -1,34 +1,12 @@
 import { fileURLToPath } from "node:url";
 import { assertNever } from "../../ir/errors.ts";
 import type { Scalar } from "../../ir/scalar.ts";
-import {
-  add,
-  and,
-  binary,
-  div,
-  floorDiv,
-  ge,
-  gt,
-  literal,
-  load,
-  lt,
-  max,
-  min,
-  mod,
-  mul,
-  neg,
-  not,
-  or,
-  select,
-  sub,
-  unary,
-  variable,
-} from "../../ir/scalarBuild.ts";
-import { isBoolean } from "../../ir/scalarMeaning.ts";
+import { and, ge, literal, load, lt, mod, select, variable } from "../../ir/scalarBuild.ts";
 import { walkScalar } from "../../ir/scalarWalk.ts";
 import type { CodePlace } from "../codeFrame.ts";
 import { compileError, type DiagnosticCode, type DiagnosticParams, didYouMean, invariant } from "../diagnostics.ts";
-import { type LambdaExpr, type LambdaOperator, type MathFunction, type SourcePlace, sourceOf } from "./lambdaSource.ts";
+import { applyMath, applyOperator, applyPrefix, truth } from "./lambdaOperators.ts";
+import { type LambdaExpr, type SourcePlace, sourceOf } from "./lambdaSource.ts";
 import { AnyGrid } from "./grid.ts";
 import { Parameter } from "./parameter.ts";
 import { authorPlace, readable } from "./place.ts";
@@ -48,7 +26,7 @@ export type Meaning =
   | { readonly kind: "plain"; readonly value: unknown; readonly name: string };
 export type Table = Parameter | AnyGrid | NumberTable;
 /** An array of numbers captured by a lambda, of one extent or nested evenly. */
-export type NumberTable = { readonly sizes: readonly number[]; readonly values: readonly number[] };
+type NumberTable = { readonly sizes: readonly number[]; readonly values: readonly number[] };
 
 /** A lambda with its captures folded in and the functions that it calls inlined; loads are from `tables`, by number. */
 export type Lowered = { readonly body: Scalar; readonly tables: readonly Table[] };
@@ -130,11 +108,11 @@ function lower(expr: LambdaExpr, scope: Scope): Meaning {
     case "element":
       return elementOf(lower(expr.of, scope), lower(expr.index, scope), scope, placeOf(expr.place));
     case "unary":
-      return scalar(lowerUnary(expr.op, lowerScalar(expr.of, scope)));
+      return scalar(applyPrefix(expr.op, lowerScalar(expr.of, scope)));
     case "binary":
       return expr.op === "??"
         ? orElse(lower(expr.left, scope), expr.right, scope)
-        : scalar(lowerBinary(expr.op, expr.left, expr.right, scope));
+        : scalar(applyOperator(expr.op, lowerScalar(expr.left, scope), () => lowerScalar(expr.right, scope)));
     case "choose": {
       const test = truth(lowerScalar(expr.if, scope));
       // Only the branch that is taken is read where that is known: the other may not make sense here.
@@ -143,7 +121,7 @@ function lower(expr: LambdaExpr, scope: Scope): Meaning {
     }
     case "math":
       return scalar(
-        lowerMath(
+        applyMath(
           expr.name,
           expr.arguments.map((each) => lowerScalar(each, scope)),
         ),
@@ -170,9 +148,9 @@ function lowerRead(expr: Extract<LambdaExpr, { kind: "read" }>, scope: Scope): S
     );
   if (table.kind === "plain" && table.value instanceof AnyGrid && expr.method === "of") {
     const [where, channel] = expr.arguments;
-    const position = where === undefined ? plain(undefined, "the position") : lower(where, scope);
+    const there = where === undefined ? plain(undefined, "the position") : lower(where, scope);
     const { axes } = table.value.type;
-    const coordinates = axes.map(({ axis }) => toScalar(fieldOf(position, axis, at), at));
+    const coordinates = axes.map(({ axis }) => toScalar(fieldOf(there, axis, at), at));
     return loadFrom(
       table.value,
       [...coordinates, channel === undefined ? literal(0) : lowerScalar(channel, scope)],
@@ -329,116 +307,6 @@ function kindOf(value: unknown): string {
   if (value instanceof Parameter) return `a parameter [${value.sizes.join(", ")}]`;
   if (Array.isArray(value)) return "an array";
   return typeof value === "object" ? "an object" : `a ${typeof value}`;
-}
-
-function lowerUnary(op: "-" | "+" | "!", of: Scalar): Scalar {
-  return op === "-" ? neg(of) : op === "!" ? not(truth(of)) : of;
-}
-
-/** Whether JavaScript takes it for true: NaN is not. */
-function truth(of: Scalar): Scalar {
-  if (of.kind === "number") return literal(of.value === 0 || Number.isNaN(of.value) ? 0 : 1);
-  return isTruth(of) ? of : or(lt(of, 0), gt(of, 0));
-}
-
-const plainOperators = {
-  "+": "add",
-  "-": "sub",
-  "*": "mul",
-  "/": "div",
-  "%": "rem",
-  "<": "lt",
-  "<=": "le",
-  ">": "gt",
-  ">=": "ge",
-  "===": "eq",
-  "!==": "ne",
-} as const;
-
-function lowerBinary(
-  op: Exclude<LambdaOperator, "??">,
-  leftExpr: LambdaExpr,
-  rightExpr: LambdaExpr,
-  scope: Scope,
-): Scalar {
-  const left = lowerScalar(leftExpr, scope);
-  const right = (): Scalar => lowerScalar(rightExpr, scope);
-  switch (op) {
-    case "&&":
-    case "||": {
-      const test = truth(left);
-      // A side that is known leaves the other unread, as when it runs.
-      if (test.kind === "number") return (test.value !== 0) === (op === "&&") ? right() : left;
-      const other = right();
-      if (isTruth(left) && isTruth(other)) return op === "&&" ? and(left, other) : or(left, other);
-      return op === "&&" ? select(test, other, left) : select(test, left, other);
-    }
-    case "**": {
-      const exponent = right();
-      if (exponent.kind === "number" && (exponent.value === 2 || exponent.value === 3))
-        return exponent.value === 2 ? mul(left, left) : mul(mul(left, left), left);
-      return binary("pow", left, exponent);
-    }
-    case "<<":
-      return mul(left, power(right()));
-    case ">>":
-      return floorDiv(left, power(right()));
-    default:
-      return binary(plainOperators[op], left, right());
-  }
-}
-const power = (exponent: Scalar): Scalar => binary("pow", 2, exponent);
-/** Whether it is 0 or 1 only. */
-const isTruth = (of: Scalar): boolean => isBoolean(of) || (of.kind === "variable" && of.name.endsWith(".isPrefix"));
-
-function lowerMath(name: MathFunction, given: readonly Scalar[]): Scalar {
-  const x = given[0] ?? literal(NaN);
-  const y = given[1] ?? literal(NaN);
-  switch (name) {
-    case "floor":
-      // A quotient of integers is divided exactly.
-      return x.kind === "binary" && x.op === "div" ? floorDiv(x.left, x.right) : unary("floor", x);
-    case "abs":
-    case "sign":
-    case "ceil":
-    case "round":
-    case "sqrt":
-    case "exp":
-    case "log":
-    case "sin":
-    case "cos":
-    case "tanh":
-      return unary(name, x);
-    case "trunc":
-      return select(lt(x, 0), unary("ceil", x), lowerMath("floor", [x]));
-    case "min":
-      return given.length === 0 ? literal(Infinity) : min(...given);
-    case "max":
-      return given.length === 0 ? literal(-Infinity) : max(...given);
-    case "pow":
-      return binary("pow", x, y);
-    case "expm1":
-      return sub(unary("exp", x), 1);
-    case "log1p":
-      return unary("log", add(x, 1));
-    case "log2":
-      return div(unary("log", x), Math.LN2);
-    case "log10":
-      return div(unary("log", x), Math.LN10);
-    case "hypot":
-      return unary(
-        "sqrt",
-        given.reduce<Scalar>((sum, each) => add(sum, mul(each, each)), literal(0)),
-      );
-    case "tan":
-      return div(unary("sin", x), unary("cos", x));
-    case "sinh":
-      return mul(0.5, sub(unary("exp", x), unary("exp", neg(x))));
-    case "cosh":
-      return mul(0.5, add(unary("exp", x), unary("exp", neg(x))));
-    default:
-      return assertNever(name);
-  }
 }
 
 /** Whether the expression reads a variable whose name ends so: `.isPrefix`. */

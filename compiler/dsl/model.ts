@@ -21,8 +21,8 @@ export type EntryDefinition<C, I extends Inputs> = {
   /** From the configuration of a published case to this one; by default it is taken as it is. */
   readonly fromCase?: (config: PublishedConfig, inputs: PublishedInputs) => unknown;
 };
-export type PublishedConfig = { readonly [field: string]: unknown };
-export type PublishedInputs = { readonly [name: string]: { readonly shape: readonly number[] } };
+type PublishedConfig = { readonly [field: string]: unknown };
+type PublishedInputs = { readonly [name: string]: { readonly shape: readonly number[] } };
 
 /** What a published case says of the network it is about. */
 export type PublishedCase = {

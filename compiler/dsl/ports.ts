@@ -10,7 +10,7 @@ import { authorPlace } from "./place.ts";
 import { currentTrace } from "./trace.ts";
 
 /** An input, whatever its axes. */
-export abstract class AnyInput {
+abstract class AnyInput {
   /** @internal */
   readonly type: TensorType;
   /** @internal */

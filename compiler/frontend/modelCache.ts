@@ -16,7 +16,7 @@ export type EmittedFile = { readonly path: string; readonly text: string };
  * The cache lies in the nearest `node_modules` above the model, so that the bare imports of emitted files resolve as
  * the author's do; beside the model where there is none.
  */
-export function cacheFolder(file: string): string {
+function cacheFolder(file: string): string {
   for (let folder = dirname(file); ; folder = dirname(folder)) {
     if (existsSync(join(folder, "node_modules"))) return join(folder, "node_modules/.cache/fovea/models");
     if (folder === dirname(folder)) return join(dirname(file), ".fovea");

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { loadModel } from "../../compiler/frontend/loadModel.ts";
 
 /** The library as it is published: compiled, and run by Node alone. */
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -83,6 +84,13 @@ test("the built library loads a model that comes with it, and a second time with
   expect(second.nodes.find((node) => node.startsWith("attend"))).toMatch(
     /^attend models\/timesformer.ts \d+:\d+ model.blocks.0.temporal_attn$/,
   );
+});
+
+test("the library loads models from its sources too, where the host compiles both", async () => {
+  const model = await loadModel(join(root, "models/vtn.ts"));
+  expect(Object.keys(model.entries)).toEqual(["VTN", "VTNTemporal", "Longformer"]);
+  const graph = model.trace({ entry: "longformer", config: { tokens: 33 } });
+  expect(graph.nodes.find(({ op }) => op === "attend")?.span.file).toBe("models/vtn.ts");
 });
 
 test("a model outside of any package loads, and again when a file that it imports has changed", async () => {
