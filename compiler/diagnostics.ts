@@ -22,14 +22,12 @@ export type DiagnosticParams = {
   "shape-mismatch": { readonly op: string; readonly left: string; readonly right: string };
   "unknown-axis": { readonly op: string; readonly axis: string; readonly axes: readonly string[] };
   "unknown-name": { readonly what: string; readonly name: string };
-  "duplicate-name": { readonly what: string; readonly name: string };
   "bad-argument": { readonly op: string; readonly problem: string };
   "bad-config": { readonly path: string; readonly problem: string };
   "bad-layout": { readonly layout: string; readonly problem: string };
   "not-divisible": { readonly what: string; readonly size: number; readonly by: number };
   // What a kernel can be made of.
   "unsupported-op": { readonly op: string; readonly because: string };
-  "unsupported-size": { readonly what: string; readonly size: number; readonly limit: number };
 };
 export type DiagnosticCode = keyof DiagnosticParams;
 
@@ -48,15 +46,12 @@ const messages: { readonly [C in DiagnosticCode]: (params: DiagnosticParams[C]) 
   "unknown-axis": ({ op, axis, axes }) =>
     `${op} names the axis "${axis}", and the value has ${axes.length === 0 ? "no axes" : axes.map((name) => `"${name}"`).join(", ")}`,
   "unknown-name": ({ what, name }) => `there is no ${what} "${name}"`,
-  "duplicate-name": ({ what, name }) => `two of the ${what} are called "${name}"`,
   "bad-argument": ({ op, problem }) => `${op}: ${problem}`,
   "bad-config": ({ path, problem }) => `config.${path}: ${problem}`,
   "bad-layout": ({ layout, problem }) => `layout "${layout}": ${problem}`,
   "not-divisible": ({ what, size, by }) => `${what} is ${size}, which ${by} does not divide`,
   "unsupported-op": ({ op, because }) => `${op} cannot be compiled: ${because}`,
-  "unsupported-size": ({ what, size, limit }) => `${what} is ${size}; fovea compiles up to ${limit}`,
 };
-export const diagnosticCodes: readonly DiagnosticCode[] = Object.keys(messages) as DiagnosticCode[];
 
 /** One thing that is wrong with a model, where, and what to do about it. */
 export type Diagnostic = {

@@ -34,7 +34,7 @@ function wrap(text: string, width: number): readonly string[] {
 let found: string | undefined;
 
 /** fovea's version, from its package.json. */
-export function version(): string {
+function version(): string {
   if (found === undefined) {
     const manifest: unknown = JSON.parse(readFileSync(join(packageRoot(), "package.json"), "utf8"));
     found = typeof manifest === "object" && manifest !== null && "version" in manifest ? String(manifest.version) : "0";

@@ -25,7 +25,7 @@ import { headerComment } from "./headerComment.ts";
 import { renderTemplate } from "./render.ts";
 
 /** What templates/map/map.cu.njk prints: statements, one a line, and expressions. */
-export type MapView = {
+type MapView = {
   readonly header: string;
   readonly name: string;
   readonly threads: number;
@@ -73,7 +73,7 @@ export function emitMap(kernel: MapKernel, header: KernelHeader): EmittedKernel 
   };
 }
 
-export function mapView(kernel: MapKernel, plan: MapPlan, header: KernelHeader): MapView {
+function mapView(kernel: MapKernel, plan: MapPlan, header: KernelHeader): MapView {
   const { operands } = kernel;
   const names = arrayNames(operands, written(kernel.stores));
   const element = (access: Access): ElementText => elementText(access, operands, names, plan);

@@ -26,7 +26,7 @@ import { headerComment } from "./headerComment.ts";
 import { renderTemplate } from "./render.ts";
 
 /** What templates/row/row.cu.njk prints: statements, one a line, and expressions. */
-export type RowView = {
+type RowView = {
   readonly header: string;
   readonly name: string;
   readonly threads: number;
@@ -67,7 +67,7 @@ export function emitRow(kernel: RowKernel, header: KernelHeader): EmittedKernel 
   };
 }
 
-export function rowView(kernel: RowKernel, plan: RowPlan, header: KernelHeader): RowView {
+function rowView(kernel: RowKernel, plan: RowPlan, header: KernelHeader): RowView {
   const { operands, statistic } = kernel;
   const isWritten = written(kernel.stores);
   const names = arrayNames(operands, isWritten);

@@ -28,12 +28,12 @@ export type LaunchResult = {
   /** What the emulated device counted; see fovea_emu_counters. */
   readonly counters: Counters;
 };
-export type Counters = { readonly [name: string]: unknown };
+type Counters = { readonly [name: string]: unknown };
 
 /** How the emulated device runs and what it looks for; see fovea_emu_set. */
 export type Checks = { readonly [setting: string]: number };
 /** Every access in its bounds, nothing read that nobody wrote, no race in shared memory. */
-export const strictChecks: Checks = { bounds: 1, uninitialised: 1, races: 1, counters: 1, seed: 0 };
+const strictChecks: Checks = { bounds: 1, uninitialised: 1, races: 1, counters: 1, seed: 0 };
 
 /**
  * Compiles the kernel, runs it and reads every operand back. Memory that nobody wrote comes back as NaN, accesses out of
@@ -152,7 +152,7 @@ const maxDynamicShared = 8;
 export const elementsOf = ({ exampleStride, exampleSize }: Operand, batch: number): number =>
   exampleStride * (batch - 1) + exampleSize;
 
-export const blocks = ({ factor, fixed, perExample, divisor }: BlockCount, batch: number): number =>
+const blocks = ({ factor, fixed, perExample, divisor }: BlockCount, batch: number): number =>
   factor * Math.ceil((fixed + perExample * batch) / divisor);
 
 function weightBytes(value: WeightExpr, storage: StorageType, { weight }: Launch): Uint8Array {

@@ -5,7 +5,7 @@ import { elementsOf } from "./harness.ts";
 type Variables = { readonly [name: string]: number };
 
 /** The element that an access names, its fill where there is none. */
-export function read(
+function read(
   access: Access,
   values: readonly (Float64Array | null)[],
   operands: readonly Operand[],

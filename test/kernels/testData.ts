@@ -16,7 +16,7 @@ export function normal(seed: number, count: number, mean = 0, deviation = 1): Fl
 }
 
 /** Numbers from 0 to below 1 (mulberry32). */
-export function uniform(seed: number): () => number {
+function uniform(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
