@@ -11,7 +11,7 @@ export class ArtefactError extends Error {
   override readonly name: string = "ArtefactError";
 }
 
-export const manifestName = "manifest.json";
+const manifestName = "manifest.json";
 
 /** A program with its images, and all files of its artefact but the manifest, by path. */
 export type PackedArtefact = { readonly program: Program; readonly files: ReadonlyMap<string, Uint8Array> };

@@ -13,7 +13,7 @@ export async function devices(options: { readonly json: boolean }, terminal: Ter
 }
 
 /** Builds the emulated device where it was not built before. */
-export async function findDevices(terminal: Terminal): Promise<DeviceList> {
+async function findDevices(terminal: Terminal): Promise<DeviceList> {
   try {
     const emulatorLibrary = await terminal.task("building the emulated device", () => buildEmulator());
     return listDevices({ emulatorLibrary });

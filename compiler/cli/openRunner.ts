@@ -41,7 +41,7 @@ export async function openRunner(
 }
 
 /** An artefact in memory, with images for this device alone. */
-export async function compileFor(
+async function compileFor(
   device: Device,
   graph: Graph,
   request: Pick<PlanRequest, "precision" | "batch" | "keep">,

@@ -17,7 +17,7 @@ import { table, type Terminal } from "./terminal.ts";
 export type VerifyOptions = { readonly device: DeviceName; readonly precision: Precision; readonly json: boolean };
 
 /** One case in `--json`. `error` says why it could not be run; it has no comparisons then. */
-export type VerifiedCase = {
+type VerifiedCase = {
   readonly system: string;
   readonly case: string;
   readonly device: string;

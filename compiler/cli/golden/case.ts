@@ -23,7 +23,7 @@ export type GoldenCase = {
 };
 export type CaseTensor = { readonly shape: readonly number[] };
 /** `seeded` instead of elements in the file: drawn by name, see seeded.ts. */
-export type CaseInput = CaseTensor & { readonly seeded: SeededTensor | null };
+type CaseInput = CaseTensor & { readonly seeded: SeededTensor | null };
 export type CaseTolerance = {
   readonly rel_l2: number;
   readonly max_abs?: number | undefined;

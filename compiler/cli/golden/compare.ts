@@ -2,7 +2,7 @@ import type { Precision } from "../../../ir/types.ts";
 import type { CaseTolerance, GoldenCase } from "./case.ts";
 
 /** A dense array as computed or as published. */
-export type Values = ArrayLike<number>;
+type Values = ArrayLike<number>;
 /** Published in full, or, of a large tensor, its first elements and its L2 norm. */
 export type Expected =
   | { readonly kind: "full"; readonly integer: boolean; readonly values: Values }
