@@ -59,7 +59,7 @@ const hash = (data: string | Buffer): string => createHash("sha256").update(data
 const hashOfFile = (file: string): string => (existsSync(file) ? hash(readFileSync(file)) : "");
 
 let ofCompiler: string | undefined;
-/** Another compiler may check and emit otherwise: its own text is part of every key. */
+/** Another compiler may check and emit otherwise, and emitted files import the one that made them: its text and its place are part of every key. */
 function compilerHash(): string {
   if (ofCompiler === undefined) {
     const folders = ["../dsl/", "./"].map((folder) => fileURLToPath(new URL(folder, import.meta.url)));
@@ -68,7 +68,7 @@ function compilerHash(): string {
         .filter((name) => /\.[jt]s$/.test(name))
         .map((name) => join(folder, name)),
     );
-    ofCompiler = hash(files.map((file) => hashOfFile(file)).join("\n"));
+    ofCompiler = hash([import.meta.url, ...files.map((file) => hashOfFile(file))].join("\n"));
   }
   return ofCompiler;
 }
