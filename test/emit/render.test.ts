@@ -71,7 +71,7 @@ describe("every template", () => {
       .flatMap((file) => {
         const lines = readFileSync(join(templateFolder(), file), "utf8").split("\n");
         return lines.flatMap((line, index) =>
-          /\{\{(?!-? )|(?<! -?)\}\}/.test(line) ? [`${file}:${index + 1}: ${line}`] : [],
+          /\{\{(?!-? )|(?<![ }])\}\}/.test(line) ? [`${file}:${index + 1}: ${line}`] : [],
         );
       });
     expect(wrong).toEqual([]);
