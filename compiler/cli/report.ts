@@ -12,6 +12,7 @@ export function messageOf(error: unknown, options: { readonly colour: boolean } 
   if (error instanceof CommandError) return withHint(`error: ${error.message}`, error.hint);
   if (error instanceof GraphError) return withHint(`error: ${error.message}`, error.hint ?? "");
   if (error instanceof RuntimeError || error instanceof ArtefactError) return `error: ${error.message}`;
+  if (isSystemError(error)) return `error: ${error.message}`;
   const message = error instanceof Error ? error.message : String(error);
   const said = error instanceof InternalError ? message : `internal: ${message}`;
   return withHint(`error: ${said}`, "this is a mistake of fovea: report it with the model and the command");
@@ -19,7 +20,11 @@ export function messageOf(error: unknown, options: { readonly colour: boolean } 
 
 export function exitCodeOf(error: unknown): number {
   const foreseen = [CompileError, ToolError, CommandError, GraphError, RuntimeError, ArtefactError];
-  return foreseen.some((kind) => error instanceof kind) ? exitCodes.failed : exitCodes.internal;
+  return isSystemError(error) || foreseen.some((kind) => error instanceof kind) ? exitCodes.failed : exitCodes.internal;
 }
+
+/** A file or folder that the system refuses: "ENOENT: no such file or directory, open 'x'". */
+const isSystemError = (error: unknown): error is NodeJS.ErrnoException =>
+  error instanceof Error && "code" in error && "syscall" in error;
 
 const withHint = (message: string, hint: string): string => (hint === "" ? message : `${message}\n  hint: ${hint}`);

@@ -1,4 +1,5 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import type { Precision } from "../../ir/types.ts";
 import { openCheckpoint } from "../../runtime/checkpoint.ts";
 import { type NumberArray, writeArrays } from "./arrays.ts";
@@ -32,6 +33,10 @@ export type RunOptions = ModelOptions & {
 /** Runs a model file or an artefact once, and says what came out. */
 export async function run(path: string, options: RunOptions, terminal: Terminal): Promise<number> {
   const labels = options.labels === null ? null : readLabels(options.labels);
+  // Before the work, not after it.
+  if (options.output !== null && !existsSync(dirname(resolve(options.output)))) {
+    throw new CommandError(`"${options.output}" cannot be written: its folder does not exist`);
+  }
   const network = await openNetwork(path, options, terminal);
   const inputs = await terminal.task("reading inputs", () =>
     readInputs(options.inputs, network.inputs, options.preprocessing),

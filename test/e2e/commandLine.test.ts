@@ -233,6 +233,17 @@ describe("run", () => {
     );
   });
 
+  it("refuses an output that cannot be written before it runs, and labels that do not fit", async () => {
+    const video = [...weights, "--input", `video=${gif}`];
+    expectRefusal(await runTiny(...video, "--output", at("nowhere", "out.safetensors")), "its folder does not exist");
+    expectRefusal(await runTiny(...video, "--output", scratch), "EISDIR");
+    writeFileSync(at("labels.txt"), "one\ntwo\n");
+    expectRefusal(
+      await runTiny(...video, "--labels", at("labels.txt")),
+      'there are 2 labels, and the output "logits" has 3 classes',
+    );
+  });
+
   it("refuses inputs that are not there, unknown, or cannot be decoded", async () => {
     expectRefusal(await runTiny(...weights, "--input", `video=${at("none.gif")}`), "there is no file or folder");
     expectRefusal(
