@@ -1,6 +1,7 @@
 import type { Graph } from "../ir/graph.ts";
 import { layoutShape } from "../ir/layoutOffset.ts";
 import type { Argument, BufferRef, Kernel, Port, Program, Step, Weight, WeightExpr } from "../ir/program.ts";
+import { exactJson } from "../ir/programText.ts";
 import { bytesOf, type StorageType } from "../ir/types.ts";
 import type { CompileOptions } from "./compiled.ts";
 import type { EmittedKernel, FusedKernel, KernelHeader } from "./schedule/kernels.ts";
@@ -88,7 +89,7 @@ const createWeights = () => {
     list,
     bytes: () => end,
     add: (value: WeightExpr, storage: StorageType): BufferRef => {
-      const key = `${storage} ${JSON.stringify(value)}`;
+      const key = `${storage} ${exactJson(value)}`;
       const found = known.get(key);
       if (found) return found;
       const bytes = weightShape(value).reduce((product, size) => product * size, 1) * bytesOf[storage];
@@ -112,7 +113,7 @@ const createKernels = (emit: Emit) => {
     list,
     sources,
     add: (launch: Launch): { readonly kernel: string; readonly emitted: EmittedKernel } => {
-      const key = JSON.stringify(launch.kernel);
+      const key = exactJson(launch.kernel);
       const found = known.get(key);
       if (found) return found;
       const base = baseName(launch);

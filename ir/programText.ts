@@ -1,8 +1,18 @@
 import type { Program } from "./program.ts";
 
-/** A program as manifest.json holds it. Numbers that JSON has no word for (a mask's -Infinity) are written as `{ "number": "-Infinity" }`. */
-export const printProgram = (program: Program): string =>
-  `${JSON.stringify(program, (_, value: unknown) => (typeof value === "number" && !isPlain(value) ? { number: wordFor(value) } : value), 1)}\n`;
+/** A program as manifest.json holds it. */
+export const printProgram = (program: Program): string => `${exactJson(program, 1)}\n`;
+
+/**
+ * JSON that tells all numbers apart: those that JSON has no word for (a mask's -Infinity) are written as
+ * `{ "number": "-Infinity" }`. Equal data gives equal text.
+ */
+export const exactJson = (data: unknown, indent: number = 0): string =>
+  JSON.stringify(
+    data,
+    (_, value: unknown) => (typeof value === "number" && !isPlain(value) ? { number: wordFor(value) } : value),
+    indent,
+  );
 
 /** The inverse of `printProgram`. Throws a SyntaxError where the text is not JSON; what the JSON says is not checked. */
 export const parseProgramText = (text: string): unknown =>
