@@ -135,7 +135,7 @@ class Places {
     const width = kind === "row" ? 1 : this.#width(access);
     const pieces = kind !== "row" && width < this.#results;
     const sure = isNumber(access.valid, 1);
-    const live = this.#live(access, kind, pieces);
+    const live = this.#live(access, kind === "row", pieces);
     const call = sure ? "load_values" : "load_values_or";
     const from = [values, pieces ? "q" : "0", this.#names.get(access.operand) ?? "", this.#at(access, pieces)];
     const rest = sure ? (live === "" ? [] : [live]) : [live === "" ? "true" : live, floatLiteral(access.fill)];
@@ -143,10 +143,13 @@ class Places {
   }
 
   store(access: Access): AccessView {
+    const { storage } = this.operand(access);
+    if (storage === "i32" || storage === "u8") throw new Error(`internal: a product cannot be stored as ${storage}`);
     const width = this.#width(access);
     const pieces = width < this.#results;
     const to = [this.#names.get(access.operand) ?? "", this.#at(access, pieces), "result", pieces ? "q" : "0"];
-    const statement = `store_values<${width}>(${[...to, this.#live(access, "element", pieces)].join(", ")})`;
+    const live = ["in", this.#live(access, false, pieces)].filter((each) => each !== "").join(" && ");
+    const statement = `store_values<${width}>(${[...to, live].join(", ")})`;
     return { values: "result", pieces, width, statement };
   }
 
@@ -157,10 +160,10 @@ class Places {
     return runWidth(access, "n", operand.exampleStride, this.ranges, most);
   }
 
-  #live(access: Access, kind: "column" | "row" | "element", pieces: boolean): string {
+  /** Whether a run is there, its row being so; empty where it always is. */
+  #live(access: Access, wholeRow: boolean, pieces: boolean): string {
     return [
-      ...(kind === "column" ? [] : ["in"]),
-      ...(this.#tail && kind !== "row" ? [`${pieces ? "column" : "n"} < COLUMNS`] : []),
+      ...(this.#tail && !wholeRow ? [`${pieces ? "column" : "n"} < COLUMNS`] : []),
       ...(isNumber(access.valid, 1) ? [] : [printCudaOperand(access.valid, this.#scope(access.valid, pieces), "bool")]),
     ].join(" && ");
   }

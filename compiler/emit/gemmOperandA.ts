@@ -1,4 +1,5 @@
 import type { Scalar } from "../../ir/scalar.ts";
+import { add } from "../../ir/scalarBuild.ts";
 import { rangeOf, type Ranges } from "../../ir/scalarRange.ts";
 import { linearIn } from "../../ir/scalarRuns.ts";
 import { variablesOf } from "../../ir/scalarWalk.ts";
@@ -128,8 +129,8 @@ export const operandView = (
   ];
   const decode = batched && (examples || keepRow || rowReads.some((each) => variablesOf(each).has("r")));
 
-  const spread = spreadOf(kernel, operand, tiles, line);
-  const narrow = spread < 2 ** 31;
+  const withinRow = add(offset.column, offset.mixed);
+  const narrow = spreadOf(kernel, operand, tiles, line === null ? a.offset : withinRow, line) < 2 ** 31;
   const columnIn = [
     ...(k % tiles.tileK === 0 ? [] : ["k < K"]),
     ...(isNumber(valid.column, 1) ? [] : [printCudaOperand(valid.column, chunkScope, "bool")]),
@@ -238,9 +239,15 @@ const rowOffset = (row: Scalar, { kernel, operand, line, narrow, rowScope, range
   return plus(times(`${wide}(example - first_example)`, operand.exampleStride), within === "0" ? "" : within);
 };
 
-/** The largest distance of an element from the block's start. */
-const spreadOf = (kernel: GemmKernel, operand: Operand, tiles: GemmTiles, line: Line | null): number => {
-  const { min, max } = rangeOf(kernel.a.offset, rangesOf(kernel));
+/** The largest distance of an element from the block's start; `offset` is what a row's place leaves open. */
+const spreadOf = (
+  kernel: GemmKernel,
+  operand: Operand,
+  tiles: GemmTiles,
+  offset: Scalar,
+  line: Line | null,
+): number => {
+  const { min, max } = rangeOf(offset, rangesOf(kernel));
   const reach =
     Math.max(Math.abs(min), Math.abs(max)) +
     (kernel.a.mean ? kernel.a.mean.maxCount * Math.abs(kernel.a.mean.step) : 0);

@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import type { GemmKernel } from "../../compiler/schedule/kernels.ts";
 import { parseScalar } from "../../ir/scalarText.ts";
 import type { Precision } from "../../ir/types.ts";
-import { access, check, normal, operand, product, shared } from "./gemmCase.ts";
+import { emitGemm } from "../../compiler/emit/gemm.ts";
+import { access, check, header, normal, operand, product, shared } from "./gemmCase.ts";
 
 const precisions: readonly Precision[] = ["bf16", "f16", "f32"];
 
@@ -246,6 +247,18 @@ describe.each(precisions)("a normalised product in %s", (precision) => {
       }),
     );
   });
+});
+
+it("addresses examples of more than 2^31 elements in 64 bits", () => {
+  const [rows, columns, k] = [3_000_000, 1024, 1024];
+  const base = product("bf16", [rows, columns, k]);
+  expect(emitGemm(base, header("product")).source).toContain("int a_at[Copy::count]");
+  const moved = emitGemm(
+    { ...base, a: { ...access(0, `(r < 5 ? r + ${rows - 5} : r - 5) * ${k} + c`), mean: null } },
+    header("product"),
+  );
+  expect(moved.source).toContain("int64_t a_at[Copy::count]");
+  expect(moved.source).toContain("(int64_t)");
 });
 
 describe("traffic", () => {

@@ -109,8 +109,9 @@ conv(const bf16* a, bf16* y, const float* bias, const bf16* weight, int batch) {
     }
     #pragma unroll
     for (int i = 0; i < RESULT_ROWS; i++) {
-      const int row = warp_m * WARP_M + fragment_row(i / 2, i % 2), m = m0 + row;
-      const bool in = m < rows;
+      const int row = warp_m * WARP_M + fragment_row(i / 2, i % 2);
+      const bool in = m0 + row < rows;
+      const int m = min(m0 + row, rows - 1);  // beyond the last row: reads what that has, stores nothing
       float result[V];
       #pragma unroll
       for (int q = 0; q < V; q++) {

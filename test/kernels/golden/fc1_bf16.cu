@@ -135,8 +135,9 @@ fc1(const bf16* a, bf16* y, const float* bias, const bf16* weight, const float* 
     }
     #pragma unroll
     for (int i = 0; i < RESULT_ROWS; i++) {
-      const int row = warp_m * WARP_M + fragment_row(i / 2, i % 2), m = m0 + row;
-      const bool in = m < rows;
+      const int row = warp_m * WARP_M + fragment_row(i / 2, i % 2);
+      const bool in = m0 + row < rows;
+      const int m = min(m0 + row, rows - 1);  // beyond the last row: reads what that has, stores nothing
       const RowScale scale = lds<RowScale>(row_scales + row * 8);
       float result[V];
       #pragma unroll

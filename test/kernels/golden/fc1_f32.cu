@@ -147,8 +147,9 @@ fc1(const float* a, float* y, const float* bias, const float* weight, int batch)
     load_values<4>(bias_value, 0, bias, n);
     #pragma unroll
     for (int i = 0; i < RESULT_ROWS; i++) {
-      const int row = result_row + i * 8, m = m0 + row;
-      const bool in = m < rows;
+      const int row = result_row + i * 8;
+      const bool in = m0 + row < rows;
+      const int m = min(m0 + row, rows - 1);  // beyond the last row: reads what that has, stores nothing
       float result[V];
       #pragma unroll
       for (int q = 0; q < V; q++) {

@@ -102,10 +102,11 @@ proj(const f16* a, f16* y, const float* bias, const f16* weight, int batch) {
     }
     #pragma unroll
     for (int i = 0; i < RESULT_ROWS; i++) {
-      const int row = warp_m * WARP_M + fragment_row(i / 2, i % 2), m = m0 + row;
-      const bool in = m < rows;
+      const int row = warp_m * WARP_M + fragment_row(i / 2, i % 2);
+      const bool in = m0 + row < rows;
+      const int m = min(m0 + row, rows - 1);  // beyond the last row: reads what that has, stores nothing
       float residual_value[V];
-      load_values<8>(residual_value, 0, y, (int64_t)m * 768 + n, in);
+      load_values<8>(residual_value, 0, y, (int64_t)m * 768 + n);
       float result[V];
       #pragma unroll
       for (int q = 0; q < V; q++) {
