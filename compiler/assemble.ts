@@ -147,7 +147,7 @@ const baseName = (launch: Launch): string => {
 };
 
 /** A family's weight expression with the launch's own weight in place of `$weight`. */
-export const withWeight = (value: WeightExpr, weight: WeightExpr): WeightExpr => {
+const withWeight = (value: WeightExpr, weight: WeightExpr): WeightExpr => {
   switch (value.kind) {
     case "parameter":
       return value.name === "$weight" ? weight : value;

@@ -8,7 +8,7 @@ import { planBuffers } from "./schedule/buffers.ts";
 import { lower } from "./schedule/lower/lower.ts";
 import { reuseInPlace } from "./schedule/reuse.ts";
 
-export type { Compiled, CompileOptions, FusionNote, Stage } from "./compiled.ts";
+export type { Compiled, CompileOptions, FusionNote } from "./compiled.ts";
 
 /** Compiles a traced graph to kernels, launches and a plan of memory. Pure: equal graphs give equal bytes. */
 export const compileGraph = (traced: Graph, options: CompileOptions): Compiled => {

@@ -1,7 +1,7 @@
 import type { Graph, Node, NodeOf, ValueId } from "../../ir/graph.ts";
 import type { Layout } from "../../ir/layout.ts";
 import type { WeightExpr } from "../../ir/program.ts";
-import { gridRows, noPrefix, prefixRows, rowsOf, sizeOf, type TensorType } from "../../ir/types.ts";
+import { gridRows, prefixRows, rowsOf, sizeOf, type TensorType } from "../../ir/types.ts";
 import { prefixAxes } from "./view.ts";
 
 /**
@@ -156,12 +156,3 @@ const resizeNearest = (x: Constant, node: NodeOf<"resize">, shape: readonly numb
   }
   return reshape(of, shape);
 };
-
-/** The type of a vector of channels that is the same for all tokens. */
-export const channelVector = (channels: number): TensorType => ({
-  element: "float",
-  batch: false,
-  prefix: noPrefix,
-  axes: [],
-  channels,
-});

@@ -106,7 +106,7 @@ export const describe = (context: Context, first: Node, result: ValueId): readon
   `out: ${showType(context.roles.node(result).type)}`,
 ];
 
-export const showType = (type: TensorType): string => {
+const showType = (type: TensorType): string => {
   const axes = type.axes.map(({ axis, size }) => `${axis} ${size}`);
   const prefix = type.prefix.count > 0 ? [`prefix ${[type.prefix.count, ...type.prefix.over].join(" x ")}`] : [];
   return `[${[...(type.batch ? ["b"] : []), ...prefix, ...axes].join(", ")}; ${type.channels}]`;
