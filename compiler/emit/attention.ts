@@ -7,7 +7,8 @@ import type {
 } from "../schedule/kernels.ts";
 import { planAttention, type AttentionPlan } from "../schedule/attention/plan.ts";
 import { planNotes } from "../schedule/attention/notes.ts";
-import { cudaElement, jobView, type JobView } from "./attentionJob.ts";
+import { jobView, type JobView } from "./attentionJob.ts";
+import { cudaElement } from "./attentionText.ts";
 import { headerComment } from "./headerComment.ts";
 import { renderTemplate } from "./render.ts";
 
@@ -69,9 +70,11 @@ const attentionView = (
   const loops = new Set(plan.jobs.map(({ tiles }) => tiles.kind));
   const exact = kernel.precision === "f32";
   const blocks = jobs.reduce((sum, job) => sum + job.blocks, 0);
-  const example = jobs.some((job) =>
-    [...job.locals, ...job.blockMembers].some(({ value }) => /\bexample\b/.test(value)),
-  );
+  const several = jobs.length > 1;
+  const reads = (name: string): boolean =>
+    jobs.some(({ block }) =>
+      [...block.locals, ...block.members].some(({ value }) => new RegExp(`\\b${name}\\b`).test(value)),
+    );
   return {
     header: headerComment(header, planNotes(kernel, plan)),
     name: header.name,
@@ -90,10 +93,12 @@ const attentionView = (
     parameters: [...names].map(([operand, name]) => parameterText(kernel, operand, name)),
     jobs,
     place: [
-      ...(example ? [`const int64_t example = blockIdx.x / ${blocks};`] : []),
-      `${jobs.length === 1 ? "const " : ""}int index = (int)(blockIdx.x${kernel.batched ? ` % ${blocks}` : ""});`,
+      ...(reads("example") ? [`const int64_t example = blockIdx.x / ${blocks};`] : []),
+      ...(several || reads("index")
+        ? [`${several ? "" : "const "}int index = (int)(blockIdx.x${kernel.batched ? ` % ${blocks}` : ""});`]
+        : []),
     ],
-    alone: jobs.length === 1,
+    alone: !several,
     firstBlocks: jobs[0]?.blocks ?? 0,
   };
 };

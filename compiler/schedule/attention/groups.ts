@@ -1,5 +1,5 @@
 import type { Scalar } from "../../../ir/scalar.ts";
-import { add, floorDiv, ge, literal, lt, max, mod, mul, select, sub, variable } from "../../../ir/scalarBuild.ts";
+import { add, floorDiv, ge, literal, lt, mod, mul, select, variable } from "../../../ir/scalarBuild.ts";
 import { below, type Interval, type Ranges } from "../../../ir/scalarRange.ts";
 import { simplify } from "../../../ir/scalarSimplify.ts";
 import { sizeOf, type TensorType } from "../../../ir/types.ts";
@@ -151,7 +151,7 @@ const existsOf = ({ axis, part, size }: TokenAxis, local: Scalar, position: Scal
   return lt(position, size);
 };
 
-/** A token of a group in the variables `local` and `part.AXIS`. */
+/** A token of a group in the variables `local`, `place` (its index among the grid tokens, if it is one of a group with prefix tokens) and `part.AXIS`. */
 export type TokenMap = {
   readonly exists: Scalar;
   readonly isPrefix: Scalar;
@@ -165,8 +165,7 @@ export const tokenMap = (tokens: GroupTokens, ranges: Ranges): TokenMap => {
   const { prefixCount } = tokens;
   const onlyPrefix = prefixCount === tokens.count;
   const isPrefix = simplify(prefixCount === 0 ? literal(0) : onlyPrefix ? literal(1) : lt(local, prefixCount), ranges);
-  // Past the prefix tokens; kept from going below 0 for the prefix tokens, which do not use it.
-  const inGrid = prefixCount === 0 ? local : max(sub(local, prefixCount), 0);
+  const inGrid = prefixCount === 0 ? local : variable("place");
   const exists: Scalar[] = [];
   const at: { [axis: string]: Scalar } = {};
   for (const axis of tokens.axes) {

@@ -1,5 +1,5 @@
 import type { Scalar } from "../../../ir/scalar.ts";
-import { add, and, floorDiv, literal, lt, mod, mul, select, variable } from "../../../ir/scalarBuild.ts";
+import { add, and, floorDiv, literal, lt, mod, mul, not, or, select, sub, variable } from "../../../ir/scalarBuild.ts";
 import { predicate } from "../../../ir/predicate.ts";
 import { below, type Ranges } from "../../../ir/scalarRange.ts";
 import { printScalar } from "../../../ir/scalarText.ts";
@@ -57,10 +57,16 @@ export type Job = {
 export type Side = {
   readonly tokens: GroupTokens;
   readonly layout: SlotLayout;
-  /** The token of a slot, in variables `slot`, `first` (the first group of the thread block). */
+  /** The token of a slot, in variables `slot`, `place`, `first` (the first group of the thread block) and `part.AXIS`. */
   readonly slot: SlotMap;
 };
-export type SlotMap = TokenMap & { readonly group: Scalar; readonly ranges: Ranges };
+export type SlotMap = TokenMap & {
+  /** Index of the token's group in the thread block. */
+  readonly group: Scalar;
+  /** What `place` is. */
+  readonly place: Scalar;
+  readonly ranges: Ranges;
+};
 
 export const planAttention = (kernel: AttentionKernel): AttentionPlan => {
   const valueColumns = valueColumnsOf(kernel.valueDim, kernel.precision);
@@ -77,6 +83,15 @@ export const planAttention = (kernel: AttentionKernel): AttentionPlan => {
     valueColumns,
     valueParts: Math.ceil(kernel.valueDim / valueColumns),
   };
+};
+
+/** A choice between two conditions. */
+const isNumber = (expr: Scalar, value: number): boolean => expr.kind === "number" && expr.value === value;
+const choose = (test: Scalar, yes: Scalar, no: Scalar): Scalar => {
+  if (isNumber(yes, 1)) return or(test, no);
+  if (isNumber(yes, 0)) return and(not(test), no);
+  if (isNumber(no, 1)) return or(not(test), yes);
+  return isNumber(no, 0) ? and(test, yes) : select(test, yes, no);
 };
 
 type Draft = {
@@ -211,7 +226,7 @@ const byPrefix = (keep: Scalar, ranges: Ranges): Scalar => {
       then(substitute(of, { [name]: value }), { ...rest, [name]: { min: value, max: value } });
     if (min === max) return when(min);
     const [yes, no] = [when(1), when(0)];
-    return printScalar(yes) === printScalar(no) ? no : select(variable(name), yes, no);
+    return printScalar(yes) === printScalar(no) ? no : choose(variable(name), yes, no);
   };
   return given("q.isPrefix", keep, ranges, (query, rest) => given("k.isPrefix", query, rest, simplify));
 };
@@ -220,7 +235,12 @@ const sideOf = (tokens: GroupTokens, layout: SlotLayout, groups: Groups): Side =
   const { units, groupsPerUnit, unitSlots } = layout;
   const perBlock = units * groupsPerUnit;
   const count = Math.max(1, tokens.count);
-  const ranges: Ranges = { ...groupRanges(groups), slot: below(units * unitSlots), first: below(groups.count) };
+  const ranges: Ranges = {
+    ...groupRanges(groups),
+    slot: below(units * unitSlots),
+    first: below(groups.count),
+    place: below(Math.max(1, tokens.count - tokens.prefixCount)),
+  };
   // Positions of slots without a token are never used: they need not be right, and so need no care.
   const positions: Ranges = { ...ranges, slot: below(perBlock === 1 ? count : units * unitSlots) };
   const slot = variable("slot");
@@ -234,7 +254,11 @@ const sideOf = (tokens: GroupTokens, layout: SlotLayout, groups: Groups): Side =
   const absolute = add(variable("first"), group);
   const parts = perBlock === 1 ? {} : partsOfGroup(groups, absolute, ranges);
   const inside = and(lt(within, groupsPerUnit * count), perBlock === 1 ? 1 : lt(absolute, groups.count));
-  const map = tokenMap(tokens, { ...groupRanges(groups), local: below(count) });
+  const map = tokenMap(tokens, {
+    ...groupRanges(groups),
+    local: below(count),
+    place: below(Math.max(1, tokens.count - tokens.prefixCount)),
+  });
   const placed = (expr: Scalar): Scalar => simplify(substitute(expr, { ...parts, local }), positions);
   return {
     tokens,
@@ -245,6 +269,7 @@ const sideOf = (tokens: GroupTokens, layout: SlotLayout, groups: Groups): Side =
       prefix: placed(map.prefix),
       at: Object.fromEntries(Object.entries(map.at).map(([axis, expr]) => [axis, placed(expr)])),
       group,
+      place: simplify(sub(local, tokens.prefixCount), ranges),
       ranges,
     },
   };
