@@ -193,6 +193,7 @@ export default model({
     tiny: {},
     small: { depths: [2, 2, 18, 2] },
     base: { embed_dim: 128, depths: [2, 2, 18, 2], num_heads: [4, 8, 16, 32] },
+    large: { embed_dim: 192, depths: [2, 2, 18, 2], num_heads: [6, 12, 24, 48] },
     /** Something-Something: windows of twice as many frames. */
     "base-ssv2": {
       embed_dim: 128,
