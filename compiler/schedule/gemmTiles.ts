@@ -114,7 +114,11 @@ const tileKOf = ({ tileM, warpsM, warpsN }: Candidate, problem: GemmProblem): nu
   if (problem.elementBytes === 4) return 16;
   const threads = warpsM * warpsN * 32;
   // A thread copies rows that lie threads / (chunks of a row) apart: no further than the tile has rows.
-  const allowed = [64, 32, 16].filter((tileK) => threads / (tileK / 8) <= tileM);
+  // What passes through registers, or is measured, keeps some for each chunk: four of them at most.
+  const chunks = problem.needsRegisters ? 4 : 8;
+  const allowed = [64, 32, 16].filter(
+    (tileK) => threads / (tileK / 8) <= tileM && (tileM * (tileK / 8)) / threads <= chunks,
+  );
   const padded = (tileK: number): number => Math.ceil(problem.k / tileK) * tileK;
   const least = Math.min(...allowed.map(padded));
   return allowed.find((tileK) => padded(tileK) <= 1.1 * least) ?? 64;
@@ -131,7 +135,7 @@ const estimate = ({ tiles, efficiency, resident }: Shape, problem: GemmProblem, 
   const store = tileM * (tileN * epilogueClocks + unused * 0.1);
   const waves = Math.ceil(blocks / (device.multiprocessors * resident));
   const sharing = Math.min(resident, Math.ceil(blocks / device.multiprocessors));
-  return waves * Math.max(multiply * sharing, multiply + store + fillClocks);
+  return waves * Math.max((multiply + store) * sharing, multiply + store + fillClocks);
 };
 
 const notesOf = (tiles: Omit<GemmTiles, "notes">, problem: GemmProblem): readonly string[] => {
