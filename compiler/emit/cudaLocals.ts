@@ -2,8 +2,8 @@ import type { Scalar } from "../../ir/scalar.ts";
 import { childrenOf } from "../../ir/scalarWalk.ts";
 import { print, printerOf, type Printer } from "./cudaScalar.ts";
 import { typeName, typeOf, type CudaScope, type CudaType } from "./cudaTypes.ts";
-import { geluArgument } from "./geluArgument.ts";
-import { keyOf } from "./scalarKeys.ts";
+import { geluArgument } from "../../ir/scalarGelu.ts";
+import { keyOf } from "../../ir/scalarKeys.ts";
 
 export type PrintedLocals = {
   /** `const int t0 = …;`, one a line, in order. */

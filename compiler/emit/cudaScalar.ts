@@ -16,8 +16,8 @@ import {
   type CudaValue,
   type TypeTable,
 } from "./cudaTypes.ts";
-import { geluArgument } from "./geluArgument.ts";
-import { keyOf, scalarKeys, type ScalarKeys } from "./scalarKeys.ts";
+import { geluArgument } from "../../ir/scalarGelu.ts";
+import { keyOf, scalarKeys, type ScalarKeys } from "../../ir/scalarKeys.ts";
 
 /** The expression as C++ of type `as`, to stand where a whole expression does (after `=`, `return`, `(` or `,`). */
 export function printCuda(scalar: Scalar, scope: CudaScope, as: CudaType): string {

@@ -3,7 +3,7 @@ import { parseScalar } from "../../ir/scalarText.ts";
 import { printCudaLocals } from "../../compiler/emit/cudaLocals.ts";
 import { floatLiteral, printCuda, printCudaOperand } from "../../compiler/emit/cudaScalar.ts";
 import type { CudaScope, CudaType } from "../../compiler/emit/cudaTypes.ts";
-import { geluArgument } from "../../compiler/emit/geluArgument.ts";
+import { geluArgument } from "../../ir/scalarGelu.ts";
 
 const scope: CudaScope = {
   variables: {

@@ -4,8 +4,9 @@ import { bytesOf, rowsOf, type TensorType } from "../../../ir/types.ts";
 import type { AxisNumbers, Pattern } from "../../../ir/patterns.ts";
 import type { Scalar } from "../../../ir/scalar.ts";
 import { variable } from "../../../ir/scalarBuild.ts";
+import { geluArgument } from "../../../ir/scalarGelu.ts";
 import { printScalar } from "../../../ir/scalarText.ts";
-import { substitute, substituteArguments } from "../../../ir/scalarWalk.ts";
+import { mapScalar, substitute, substituteArguments } from "../../../ir/scalarWalk.ts";
 import { isViewOp } from "../view.ts";
 import { storageOf, type Context, type Launch } from "./context.ts";
 
@@ -25,7 +26,16 @@ const formulaOf = (context: Context, first: Node, result: ValueId): string => {
 };
 
 const bodyText = (body: Scalar, names: readonly string[]): string =>
-  printScalar(substituteArguments(body, (i) => variable(names[i] ?? "?")));
+  expressionText(substituteArguments(body, (i) => variable(names[i] ?? "?")));
+
+/** An expression with its GELUs by name. */
+const expressionText = (expr: Scalar): string =>
+  printScalar(
+    mapScalar(expr, (part) => {
+      const x = geluArgument(part);
+      return x && variable(`gelu(${expressionText(x)})`);
+    }),
+  );
 
 const coreFormula = (context: Context, first: Node): string => {
   const names = first.inputs.map((id) => nameOf(context, id));

@@ -1,5 +1,5 @@
-import type { Scalar } from "../../ir/scalar.ts";
-import { childrenOf } from "../../ir/scalarWalk.ts";
+import type { Scalar } from "./scalar.ts";
+import { childrenOf } from "./scalarWalk.ts";
 import { assertNever } from "../diagnostics.ts";
 
 /** Numbers for expressions, the same for equal ones. */

@@ -1,4 +1,4 @@
-import type { Scalar } from "../../ir/scalar.ts";
+import type { Scalar } from "./scalar.ts";
 import { equalScalars } from "./scalarKeys.ts";
 
 /** x where the expression is the exact GELU of x. */
