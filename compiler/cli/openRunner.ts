@@ -13,6 +13,7 @@ import type { NumberArray, NumberArrays } from "./arrays.ts";
 import { chooseDevice } from "./device.ts";
 import { evaluatorRunner } from "./evaluatorRunner.ts";
 import { compileKernels } from "./images.ts";
+import { batchInFront } from "./keptValues.ts";
 import type { BatchRange, DeviceName } from "./options.ts";
 import type { Runner } from "./runner.ts";
 import type { Terminal } from "./terminal.ts";
@@ -35,8 +36,10 @@ export async function openRunner(
   if (request.device === "evaluator") return evaluatorRunner(graph, checkpoint);
   const device = await chooseDevice(request.device, { compiled: false }, terminal);
   return disposedOnFailure(device, async () => {
-    const artefact = await compileFor(device, graph, request, terminal);
-    return deviceRunner(device, artefact, checkpoint, terminal);
+    const stored = batchInFront(graph);
+    const artefact = await compileFor(device, stored.graph, request, terminal);
+    const runner = await deviceRunner(device, artefact, checkpoint, terminal);
+    return { ...runner, run: async (inputs) => stored.inOrder(await runner.run(inputs)) };
   });
 }
 

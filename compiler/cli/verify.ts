@@ -7,6 +7,7 @@ import { caseCheckpoint, caseInputs, expectedArray, readCaseArrays } from "./gol
 import { type CaseTensor, type GoldenCase, readCase } from "./golden/case.ts";
 import { boundOf, compare, type Comparison } from "./golden/compare.ts";
 import { batchOf, graphInputs, graphParameters } from "./ports.ts";
+import { keepOnly } from "./keptValues.ts";
 import { traceCase } from "./model.ts";
 import { type DeviceName } from "./options.ts";
 import { messageOf } from "./report.ts";
@@ -52,7 +53,7 @@ async function verifyCase(golden: GoldenCase, options: VerifyOptions, terminal: 
   const { system, case: name } = golden;
   const about = { system, case: name, dtype: options.precision };
   try {
-    const graph = await traceCase(golden, terminal);
+    const graph = keepOnly(await traceCase(golden, terminal), Object.keys(golden.intermediates));
     const stored = readCaseArrays(golden);
     const inputs = caseInputs(golden, stored);
     const held = (computed: NumberArrays, tensors: { readonly [name: string]: CaseTensor }): Comparison[] =>

@@ -51,7 +51,8 @@ export function attend<Q extends Axis, K extends Axis>(
   for (const { channels } of [query, value])
     if (channels % heads !== 0)
       fail("not-divisible", { what: "the number of channels", size: channels, by: heads }, "", `${heads} heads`);
-  if (printType({ ...key, channels: 0 }) !== printType({ ...value, channels: 0 }))
+  // Either may be the same for all examples.
+  if (printType({ ...key, channels: 0, batch: false }) !== printType({ ...value, channels: 0, batch: false }))
     fail(
       "shape-mismatch",
       { op: "attend", left: printType(key), right: printType(value) },

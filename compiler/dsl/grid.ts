@@ -40,6 +40,15 @@ export class Grid<in out A extends Axis> extends AnyGrid {
   declare protected readonly axes: A;
   declare protected readonly extents: Sizes<A>;
 
+  /** How many tokens lie along an axis. */
+  extent(axis: A): number {
+    return sizeAlong("extent", this.type, axis);
+  }
+  /** How many channels a token has. */
+  get channels(): number {
+    return this.type.channels;
+  }
+
   /** The sum with a grid that has this grid's axes or fewer: along those that it lacks it is repeated. */
   add<B extends A>(other: Grid<B>): Grid<A> {
     return this.#combine("add", other, add);

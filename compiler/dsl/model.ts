@@ -130,11 +130,18 @@ function traceRoot(name: string, roots: readonly string[], make: () => Root): Gr
     const { inputs, module } = make();
     const builder = createBuilder(name);
     const names = new Map(fieldsOf(module).names);
+    const calls = new Map<string, number>();
     const trace: Trace = {
       builder,
       path: "",
       module,
-      keep: (kept, value, layout) => builder.keep(publishedName(kept, roots), value, layout),
+      keep: (kept, value, layout) => {
+        const published = publishedName(kept, roots);
+        const call = (calls.get(published) ?? 0) + 1;
+        calls.set(published, call);
+        // What a module computes when it is called again.
+        builder.keep(call === 1 ? published : `${published}#${call}`, value, layout);
+      },
       shared: new Map(),
       nameOf: (field) => {
         // Layers make their parameters when they first run, so the fields of the one that runs are looked at again.

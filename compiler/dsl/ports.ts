@@ -81,7 +81,8 @@ export type Outputs = { readonly [name: string]: AnyGrid | Output };
 export function keep<A extends Axis>(name: string, x: Grid<A>, layout: string): Grid<A> {
   const { path, keep: publish } = currentTrace();
   const full = [path, name].filter((part) => part !== "").join(".");
-  publish(full, x.value, readLayout(layout, x.type));
+  // What a whole network gives is an output.
+  if (full !== "") publish(full, x.value, readLayout(layout, x.type));
   return x;
 }
 

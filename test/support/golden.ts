@@ -2,6 +2,7 @@ import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { caseCheckpoint, caseInputs, expectedArray, readCaseArrays } from "../../compiler/cli/golden/arrays.ts";
 import { type GoldenCase, readCase } from "../../compiler/cli/golden/case.ts";
+import { keepOnly } from "../../compiler/cli/keptValues.ts";
 import { compare } from "../../compiler/cli/golden/compare.ts";
 import type { Model } from "../../compiler/dsl/index.ts";
 import { evaluate } from "../../ir/evaluate.ts";
@@ -16,7 +17,7 @@ export function goldenCases(system: string): readonly string[] {
 
 /** What the network of a case computes in float64, against what the published code computed: what differs, by name. */
 export function differences(model: Model, golden: GoldenCase): readonly string[] {
-  const graph = model.trace(model.fromCase(golden));
+  const graph = keepOnly(model.trace(model.fromCase(golden)), Object.keys(golden.intermediates));
   const stored = readCaseArrays(golden);
   const inputs = caseInputs(golden, stored);
   const parameters = parametersOf(graph);

@@ -1,0 +1,45 @@
+import { eliminateDeadNodes } from "../../ir/deadNodes.ts";
+import type { Graph } from "../../ir/graph.ts";
+import type { Layout } from "../../ir/layout.ts";
+import { layoutPlaces, layoutShape } from "../../ir/layoutOffset.ts";
+import { fromLayout, toLayout } from "../../ir/value.ts";
+import type { NumberArray, NumberArrays } from "./arrays.ts";
+
+/** The graph with those intermediates alone that are asked for: others may cost more than the network itself. */
+export const keepOnly = (graph: Graph, names: readonly string[]): Graph =>
+  eliminateDeadNodes({ ...graph, kept: graph.kept.filter(({ name }) => names.includes(name)) });
+
+/**
+ * Published code lays some intermediates out so that elements of an example are apart ("head-major"). Kernels store each
+ * example as one piece, so those are computed with the batch in front, and put in order behind the network.
+ */
+export const batchInFront = (
+  graph: Graph,
+): { readonly graph: Graph; readonly inOrder: (results: NumberArrays) => NumberArrays } => {
+  const moved = new Map(
+    graph.kept.flatMap((kept) => {
+      const type = graph.nodes.find(({ id }) => id === kept.value)?.type;
+      const isMoved = type !== undefined && layoutPlaces(kept.layout, type, 2).interleaved;
+      return isMoved ? [[kept.name, { type, wanted: kept.layout, stored: withBatchFirst(kept.layout) }] as const] : [];
+    }),
+  );
+  const kept = graph.kept.map((each) => ({ ...each, layout: moved.get(each.name)?.stored ?? each.layout }));
+  const inOrder = (name: string, array: NumberArray): NumberArray => {
+    const found = moved.get(name);
+    if (found === undefined) return array;
+    const { type, wanted, stored } = found;
+    const batch = array.shape[0] ?? 1;
+    const ordered = toLayout(fromLayout(array.values, stored, type, batch, name), wanted, batch);
+    const shape = layoutShape(wanted, type).map((size) => (typeof size === "number" ? size : size.batchTimes * batch));
+    return { shape, values: Float32Array.from(ordered) };
+  };
+  return {
+    graph: moved.size === 0 ? graph : { ...graph, kept },
+    inOrder: (results) => new Map([...results].map(([name, array]) => [name, inOrder(name, array)])),
+  };
+};
+
+const withBatchFirst = (layout: Layout): Layout => [
+  [["b"]],
+  ...layout.map((parts) => parts.map((part) => part.filter((factor) => factor !== "b"))),
+];
