@@ -1,5 +1,5 @@
 import type { Scalar } from "./scalar.ts";
-import { equalScalars } from "./scalarKeys.ts";
+import { createNumbering } from "./scalarLinear.ts";
 
 /** x where the expression is the exact GELU of x. */
 export function geluArgument(scalar: Scalar): Scalar | undefined {
@@ -16,7 +16,8 @@ export function geluArgument(scalar: Scalar): Scalar | undefined {
       const inner = factorsOf(erf.of);
       const [x] = inner.factors;
       if (inner.factors.length !== 1 || x === undefined || Math.abs(inner.constant - Math.SQRT1_2) > 1e-7) continue;
-      if (equalScalars(x, one)) return x;
+      const numberOf = createNumbering();
+      if (numberOf(x) === numberOf(one)) return x;
     }
   }
   return undefined;

@@ -3,7 +3,6 @@ import { childrenOf } from "../../ir/scalarWalk.ts";
 import { print, printerOf, type Printer } from "./cudaScalar.ts";
 import { typeName, typeOf, type CudaScope, type CudaType } from "./cudaTypes.ts";
 import { geluArgument } from "../../ir/scalarGelu.ts";
-import { keyOf } from "../../ir/scalarKeys.ts";
 
 export type PrintedLocals = {
   /** `const int t0 = …;`, one a line, in order. */
@@ -30,19 +29,19 @@ export function printCudaLocals(
     const type = typeOf(scalar, printer.types);
     const text = `${prefix}${statements.length}`;
     statements.push(`const ${typeName[type]} ${text} = ${print(scalar, type, printer).text};`);
-    printer.locals.set(keyOf(scalar, printer.keys), { type, text });
+    printer.locals.set(printer.numberOf(scalar), { type, text });
   }
   return { statements, values: roots.map((root) => print(root.scalar, root.as, printer).text) };
 }
 
 /** The expressions that occur more than once, parts before wholes. */
-function sharedParts(roots: readonly Scalar[], { keys }: Printer): readonly Scalar[] {
+function sharedParts(roots: readonly Scalar[], { numberOf }: Printer): readonly Scalar[] {
   const uses = new Map<number, number>();
   const certain = new Set<number>();
   const order: Scalar[] = [];
   const visit = (scalar: Scalar, always: boolean): void => {
     if (childrenOf(scalar).length === 0) return;
-    const key = keyOf(scalar, keys);
+    const key = numberOf(scalar);
     const seen = uses.get(key) ?? 0;
     uses.set(key, seen + 1);
     // A further use adds none to the uses of the parts, but may be the first that always runs.
@@ -52,14 +51,14 @@ function sharedParts(roots: readonly Scalar[], { keys }: Printer): readonly Scal
     if (always) markCertain(scalar);
   };
   const markCertain = (scalar: Scalar): void => {
-    const key = keyOf(scalar, keys);
+    const key = numberOf(scalar);
     if (certain.has(key)) return;
     certain.add(key);
     for (const [index, part] of partsOf(scalar).entries()) if (!isConditional(scalar, index)) markCertain(part);
   };
   for (const scalar of roots) visit(scalar, true);
   return order.filter((scalar) => {
-    const key = keyOf(scalar, keys);
+    const key = numberOf(scalar);
     return (uses.get(key) ?? 0) > 1 && (certain.has(key) || isTotal(scalar));
   });
 }

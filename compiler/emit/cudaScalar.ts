@@ -17,7 +17,7 @@ import {
   type TypeTable,
 } from "./cudaTypes.ts";
 import { geluArgument } from "../../ir/scalarGelu.ts";
-import { keyOf, scalarKeys, type ScalarKeys } from "../../ir/scalarKeys.ts";
+import { createNumbering } from "../../ir/scalarLinear.ts";
 
 /** The expression as C++ of type `as`, to stand where a whole expression does (after `=`, `return`, `(` or `,`). */
 export function printCuda(scalar: Scalar, scope: CudaScope, as: CudaType): string {
@@ -56,13 +56,14 @@ export function floatLiteral(value: number): string {
 export type Printer = {
   readonly scope: CudaScope;
   readonly types: TypeTable;
-  readonly keys: ScalarKeys;
+  /** A number for each expression, the same for equal ones. */
+  readonly numberOf: (scalar: Scalar) => number;
   readonly locals: Map<number, CudaValue>;
 };
 export const printerOf = (scope: CudaScope): Printer => ({
   scope,
   types: typeTable(scope),
-  keys: scalarKeys(),
+  numberOf: createNumbering(),
   locals: new Map(),
 });
 
@@ -76,7 +77,7 @@ const literal = (text: string): Printed => ({ text, level: text.startsWith("-") 
 
 export function print(scalar: Scalar, as: CudaType, printer: Printer): Printed {
   if (scalar.kind === "number") return printNumber(scalar.value, as);
-  const local = printer.locals.get(keyOf(scalar, printer.keys));
+  const local = printer.locals.get(printer.numberOf(scalar));
   if (local !== undefined) return convert(primary(local.text), local.type, as, scalar, printer);
   const own = typeOf(scalar, printer.types);
   return convert(printOwn(scalar, own, printer), own, as, scalar, printer);
