@@ -2,6 +2,7 @@ import { GraphError } from "./errors.ts";
 import { evaluateAttend } from "./evaluateAttend.ts";
 import { evaluateConv, evaluateLinear, evaluatePointwise } from "./evaluateCompute.ts";
 import { evaluateResize } from "./evaluateResize.ts";
+import { evaluateSample } from "./evaluateSample.ts";
 import { evaluateNormalize, evaluatePool, evaluateReduce, evaluateSoftmax } from "./evaluateStatistics.ts";
 import {
   evaluateChannels,
@@ -90,6 +91,7 @@ const rules: { readonly [K in Op]: EvaluateRule<K> } = {
   reduce: ([x], attrs, { type, batch }) => evaluateReduce(x, attrs, type, batch),
   pool: ([x], attrs, { type, batch }) => evaluatePool(x, attrs, type, batch),
   attend: (inputs, attrs, { type, batch }) => evaluateAttend(inputs, attrs, type, batch),
+  sample: (inputs, attrs, { type, batch }) => evaluateSample(inputs, attrs, type, batch),
   grid: ([x], _, { type, batch }) => evaluateRows(x, type, batch),
   prefix: ([x], _, { type, batch }) => evaluatePrefix(x, type, batch),
   withPrefix: ([x, prefix], _, { type, batch }) => evaluateWithPrefix(x, prefix, type, batch),

@@ -74,6 +74,12 @@ export type Ops = {
   };
   /** normalize(score(scale * q kT)) v over the keys that `pattern` names; tables are what `score` loads from. */
   attend: { inputs: readonly [q: ValueId, k: ValueId, v: ValueId, ...tables: ValueId[]]; attrs: AttendAttrs };
+  /**
+   * Maps sampled at points that are data, weighted and summed: y[at] = sum over levels and `over` of weight * map(point).
+   * The points' axes are those of the result, and those named in the attributes; a map has the two sampled ones, and any
+   * of the points' others. Weights lack the axes that they are the same along.
+   */
+  sample: { inputs: readonly [points: ValueId, weights: ValueId, ...maps: ValueId[]]; attrs: SampleAttrs };
 
   // Views: another way to name the same elements. None of them is a kernel of its own. Those that change the channels or
   // an axis that prefix tokens are repeated over want a value without prefix tokens; others leave prefix tokens as they are.
@@ -148,6 +154,27 @@ export type AttendAttrs = {
   readonly score: Scalar;
   /** Softmax over the keys, or the sum divided by the number of keys seen, or as it is. */
   readonly normalize: "softmax" | "count" | "none";
+};
+
+/**
+ * Sampling is bilinear. A corner of weight zero is not read, so that what lies there does not matter; a point that is not
+ * a number has no corners, nor has an infinite one where the padding is zeros.
+ */
+export type SampleAttrs = {
+  /** The two axes of a map that the points' two channels are positions on. */
+  readonly axes: readonly string[];
+  /** Axes of the points that number the runs of channels, each of which has points of its own. */
+  readonly heads: readonly string[];
+  /** Axes of the points that number the maps. */
+  readonly levels: readonly string[];
+  /** Axes of the points that are summed over, besides the levels. */
+  readonly over: readonly string[];
+  /** Positions count pixels from the centre of the first; or run from 0 to 1 between the map's outer edges, or between its outer pixels' centres. */
+  readonly coordinates: "pixels" | "edges" | "centres";
+  /** What lies outside of a map: zeros, or the pixels at its border. */
+  readonly padding: "zeros" | "border";
+  /** Softmax of the weights over levels and `over` together, or the weights as they are. */
+  readonly normalize: "softmax" | "none";
 };
 
 /** Where in the author's source a value was made. Lines and columns count from 1. */

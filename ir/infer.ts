@@ -10,6 +10,7 @@ import {
   inferReduce,
   inferSoftmax,
 } from "./inferCompute.ts";
+import { inferSample } from "./inferSample.ts";
 import {
   inferChannels,
   inferConcat,
@@ -65,6 +66,7 @@ const inferRules: { readonly [K in Op]: InferRule<K> } = {
   reduce: (attrs, [x]) => inferReduce(x, attrs),
   pool: (attrs, [x]) => inferPool(x, attrs),
   attend: (attrs, inputs) => inferAttend(inputs, attrs),
+  sample: (attrs, inputs) => inferSample(inputs, attrs),
   grid: (_, [x]) => inferGrid(x),
   prefix: (_, [x]) => inferPrefix(x),
   withPrefix: (_, [x, prefix]) => inferWithPrefix(x, prefix),

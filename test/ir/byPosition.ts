@@ -333,6 +333,45 @@ const byPosition: { readonly [K in Exclude<Op, "input" | "parameter">]: Rule<K> 
       );
     },
   expand: (_, inputs) => first(inputs).of,
+  sample:
+    (attrs, [points = first([]), weights = first([]), ...maps], type) =>
+    (b, at, p, c) => {
+      const extents = (axes: readonly string[]) =>
+        axes.map((axis) => ({ axis, size: sizeOf(points.type, axis) ?? Number.NaN }));
+      const heads = extents(attrs.heads);
+      const width = type.channels / positionsOf(heads).length;
+      const own = { ...at, ...spread(heads, Math.floor(c / width)) };
+      const all = positionsOf(extents([...attrs.levels, ...attrs.over])).map((other) => ({ ...own, ...other }));
+      const weight = all.map((where) => repeated(weights, b, where, p, 0));
+      const most = Math.max(...weight);
+      const total = sum(weight.map((score) => Math.exp(score - most)));
+      // Every pixel of the map, by how near it is to the point.
+      const sampled = all.map((where) => {
+        const map = maps[flat(extents(attrs.levels), where)] ?? first([]);
+        const hats = attrs.axes.map((axis, channel) => {
+          const size = sizeOf(map.type, axis) ?? Number.NaN;
+          const given = points.of(b, where, p, channel);
+          const free = { pixels: given, edges: given * size - 0.5, centres: given * (size - 1) }[attrs.coordinates];
+          const position = attrs.padding === "border" ? Math.max(0, Math.min(free, size - 1)) : free;
+          return range(size).map((pixel) => ({ axis, pixel, near: Math.max(0, 1 - Math.abs(position - pixel)) }));
+        });
+        const [rows = [], columns = []] = hats;
+        return sum(
+          rows.flatMap((y) =>
+            columns.map((x) => {
+              const near = y.near * x.near;
+              return near > 0 ? near * map.of(b, { ...where, [y.axis]: y.pixel, [x.axis]: x.pixel }, p, c) : 0;
+            }),
+          ),
+        );
+      });
+      return sum(
+        sampled.map((value, i) => {
+          const score = weight[i] ?? Number.NaN;
+          return value * (attrs.normalize === "softmax" ? Math.exp(score - most) / total : score);
+        }),
+      );
+    },
   slice:
     ({ axis, start, step }, inputs) =>
     (b, at, p, c) =>

@@ -57,6 +57,21 @@ export const everyOp: { readonly [K in Op]: readonly string[] } = {
     `%0: [b, h 4, w 5; 4] = input {name="q", layout="b h w c"}
 %1 = attend %0, %0, %0 {heads=2, scale=0.5, pattern=window(h 2, w 3; shift h 1, w 2), score=max(s, 0), normalize=none}`,
   ],
+  sample: [
+    `%0: [b, q 3, head 2, level 2, point 3; 2] = input {name="at", layout="b q head level point c"}
+%1: [b, q 3, head 2, level 2, point 3; 1] = input {name="logits", layout="b q head level point"}
+%2: [b, h 4, w 3; 6] = input {name="x", layout="b h w c"}
+%3: [b, w 1, h 2; 6] = input {name="y", layout="b h w c"}
+%4 = sample %0, %1, %2, %3 {axes=[w, h], heads=[head], levels=[level], over=[point], coordinates=pixels, padding=zeros, normalize=softmax}`,
+    `%0: [b, t 2, u 3, h 2, w 2; 2] = input {name="at", layout="b t u h w c"}
+%1: [u 3; 1] = parameter {name="weight", shape=[3], layout="u"}
+%2: [b, u 3, h 4, w 3; 5] = input {name="x", layout="b u h w c"}
+%3 = sample %0, %1, %2 {axes=[h, w], heads=[], levels=[], over=[u], coordinates=edges, padding=border, normalize=none}`,
+    `%0: [b, q 5; 2] = input {name="at", layout="b q c"}
+%1: [1] = constant {values=[0.5]}
+%2: [h 4, w 3; 2] = parameter {name="map", shape=[4, 3, 2], layout="h w c"}
+%3 = sample %0, %1, %2 {axes=[h, w], heads=[], levels=[], over=[], coordinates=centres, padding=zeros, normalize=none}`,
+  ],
   grid: [`%0: [b, prefix 1, h 3; 2] = input {name="x", layout="b (prefix | h) c"}\n%1 = grid %0`],
   prefix: [`%0: [b, prefix 2 over t, t 2, h 3; 2] = input {name="x", layout="b t (prefix | h) c"}\n%1 = prefix %0`],
   withPrefix: [
