@@ -221,8 +221,8 @@ class MixtureSetTransformer extends Network {
 export function logGaussian(x: Sets, mu: Grid<"s" | "k">, sigma: Grid<"s" | "k">): Grid<"s" | "n" | "k"> {
   const half = Math.log(2 * Math.PI) / 2;
   const terms = combine(x.expand({ k: mu.extent("k") }), [mu, sigma], (value, mean, deviation) => {
-    const z = (value - mean) / deviation;
-    return -(z * z) / 2 - Math.log(deviation) - half;
+    const distance = (value - mean) / deviation;
+    return -(distance * distance) / 2 - Math.log(deviation) - half;
   });
   return terms.unpack({ d: x.channels }).sum("d");
 }
