@@ -152,7 +152,7 @@ const random = (seed: number): (() => number) => {
 export const attentionValues = (kernel: AttentionKernel, batch: number, seed = 1): readonly (Float64Array | null)[] => {
   const next = random(seed);
   const values = kernel.operands.map((operand, i) => {
-    if (i === kernel.out.grid.operand) return null;
+    if (isWritten(kernel, i)) return null;
     const size = operand.exampleStride * (batch - 1) + operand.exampleSize;
     return Float64Array.from({ length: size }, () =>
       operand.storage === "u8" ? Math.floor(200 * (next() + 0.5)) : 2 * next(),
@@ -211,15 +211,19 @@ const elementsOf = (
   return found;
 };
 
-/** The result in float64, token pair by token pair as `predicate` says; NaN where nothing is written. */
+const isWritten = ({ out }: AttentionKernel, operand: number): boolean =>
+  out.grid.operand === operand || out.prefix?.operand === operand;
+
+/** What is written, in float64 and operand by operand, token pair by token pair as `predicate` says; NaN where nothing is. */
 export const attentionReference = (
   kernel: AttentionKernel,
   values: readonly (Float64Array | null)[],
   batch: number,
-): Float64Array => {
-  const operand = kernel.operands[kernel.out.grid.operand];
-  if (operand === undefined) throw new Error("no result");
-  const result = new Float64Array(operand.exampleStride * (batch - 1) + operand.exampleSize).fill(Number.NaN);
+): ReadonlyMap<number, Float64Array> => {
+  const results = new Map<number, Float64Array>();
+  for (const [i, { exampleStride, exampleSize }] of kernel.operands.entries())
+    if (isWritten(kernel, i))
+      results.set(i, new Float64Array(exampleStride * (batch - 1) + exampleSize).fill(Number.NaN));
   const sees = pairTest(kernel);
   const [queries, keys] = [rowsOf(kernel.query), rowsOf(kernel.key)];
   for (let example = 0; example < batch; example++) {
@@ -259,10 +263,12 @@ export const attentionReference = (
           rows[(i * kernel.heads + head) * kernel.valueDim + c] = sum;
         }
       }
-    for (const { index, row, head, c, valid } of out)
-      if (valid) result[index] = rows[(row * kernel.heads + head) * kernel.valueDim + c] ?? 0;
+    for (const { at, index, row, head, c, valid } of out) {
+      const result = results.get(at);
+      if (valid && result !== undefined) result[index] = rows[(row * kernel.heads + head) * kernel.valueDim + c] ?? 0;
+    }
   }
-  return result;
+  return results;
 };
 
 const weightsOf = (scores: readonly number[], normalize: AttentionKernel["normalize"]): readonly number[] => {
@@ -348,14 +354,15 @@ export const runAttention = async (kernel: AttentionKernel, batch: number, check
     { counters: 0, ...checks },
   );
   const expected = attentionReference(kernel, values, batch);
-  const actual = result.values[kernel.out.grid.operand] ?? new Float64Array(0);
-  const most = expected.reduce((a, b) => Math.max(a, Math.abs(b) || 0), 0) || 1;
+  const all = [...expected.values()];
+  const most = Math.max(...all.map((data) => data.reduce((a, b) => Math.max(a, Math.abs(b) || 0), 0))) || 1;
   let worst = 0;
-  for (const [i, value] of expected.entries()) {
-    const got = actual[i] ?? Number.NaN;
-    const error = Number.isNaN(value) ? (Number.isNaN(got) ? 0 : Infinity) : Math.abs(got - value) / most;
-    worst = Number.isNaN(error) ? Infinity : Math.max(worst, error);
-  }
+  for (const [operand, data] of expected)
+    for (const [i, value] of data.entries()) {
+      const got = result.values[operand]?.[i] ?? Number.NaN;
+      const error = Number.isNaN(value) ? (Number.isNaN(got) ? 0 : Infinity) : Math.abs(got - value) / most;
+      worst = Number.isNaN(error) ? Infinity : Math.max(worst, error);
+    }
   return { worst, result, kernel, source: emitted.source };
 };
 

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { planAttention, type Job, type Side } from "../../compiler/schedule/attention/plan.ts";
 import { partName } from "../../compiler/schedule/attention/groups.ts";

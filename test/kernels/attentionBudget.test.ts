@@ -1,0 +1,92 @@
+import { describe, expect, it } from "vitest";
+import type { Precision } from "../../ir/types.ts";
+import type { LaunchCounters } from "../../runtime/emulated.ts";
+import { grid, runCase } from "./attentionCase.ts";
+import { all, along, near, prefix, union, window, type PatternCase } from "./attentionPatterns.ts";
+
+/** In float32 rows are twice as wide: half as many channels keep the keys resident. */
+const inPrecision = (test: PatternCase, precision: Precision): PatternCase => ({
+  ...test,
+  headDim: precision === "f32" ? test.headDim / 2 : test.headDim,
+});
+
+const count = async (test: PatternCase, precision: Precision): Promise<LaunchCounters> => {
+  const { result } = await runCase({ ...test, precision }, { counters: 1, races: 0 });
+  return result.counters as unknown as LaunchCounters;
+};
+const parameter = (
+  counters: LaunchCounters,
+  index: number,
+  kind: "read" | "written",
+): LaunchCounters["global"]["read"] => {
+  const found = counters.buffers.find((buffer) => "parameter" in buffer && buffer.parameter === index);
+  if (found === undefined) throw new Error(`parameter ${index} was not used`);
+  return found[kind];
+};
+
+const frame = {
+  pattern: union(prefix, along("h", "w")),
+  query: grid({ t: 2, h: 14, w: 14 }, { count: 1, over: ["t"] }),
+  headDim: 64,
+};
+const residents: { readonly [name: string]: PatternCase } = {
+  "time of 8": { pattern: along("t"), query: grid({ t: 8, h: 6, w: 6 }), headDim: 64 },
+  "time of 5": { pattern: along("t"), query: grid({ t: 5, h: 6, w: 6 }), headDim: 64 },
+  "a frame": frame,
+  "shifted windows": { pattern: window({ h: 7, w: 7 }, { h: 3, w: 3 }), query: grid({ h: 14, w: 14 }), headDim: 32 },
+  neighbours: { pattern: union(prefix, near({ w: 9 })), query: grid({ w: 250 }, { count: 1, over: [] }), headDim: 64 },
+};
+
+describe("resident keys", () => {
+  const each = Object.entries(residents).flatMap(([name, test]) =>
+    (["bf16", "f32"] as const).map((precision) => [name, precision, test] as const),
+  );
+  it.each(each)(
+    "of %s in %s: every byte of q, k and v is read once, every result written once",
+    async (_name, precision, test) => {
+      const counters = await count(inPrecision(test, precision), precision);
+      const read = parameter(counters, 0, "read");
+      const written = parameter(counters, 1, "written");
+      expect(read.bytes / read.uniqueBytes).toBeLessThan(1.1);
+      expect(written.bytes).toBe(written.uniqueBytes);
+      // Whole sectors: the memory moves nothing that nobody asked for.
+      expect(read.sectors * 32).toBe(read.bytes);
+      expect(written.sectors * 32).toBe(written.bytes);
+    },
+  );
+});
+
+describe("shared memory", () => {
+  it.each([8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 128, 256])(
+    "serves tensor cores and copies of head dimension %i without a conflict",
+    async (headDim) => {
+      const { shared } = await count({ pattern: all, query: grid({ w: 53 }), headDim, heads: 1 }, "bf16");
+      expect([
+        shared.ldmatrix.conflicts,
+        shared.cpAsync.conflicts,
+        shared.load.conflicts,
+        shared.store.conflicts,
+      ]).toEqual([0, 0, 0, 0]);
+      expect(shared.ldmatrix.requests).toBeGreaterThan(0);
+    },
+  );
+});
+
+describe("steps of keys", () => {
+  it("are left out where no query sees one", async () => {
+    const dense = await count({ pattern: all, query: grid({ w: 250 }), headDim: 64, heads: 1 }, "bf16");
+    const band = await count({ pattern: near({ w: 9 }), query: grid({ w: 250 }), headDim: 64, heads: 1 }, "bf16");
+    expect(band.tensorFlops).toBeLessThan(0.3 * dense.tensorFlops);
+  });
+  it("of a frame are those that the products need, in whole tiles", async () => {
+    const { tensorFlops } = await count(frame, "bf16");
+    // Two frames and heads of 208 x 208 pairs, two products of 64 columns.
+    expect(tensorFlops).toBe(2 * 2 * 208 * 208 * 64 * 2 * 2);
+  });
+  it("stream past once for every tile of queries", async () => {
+    const counters = await count({ pattern: all, query: grid({ w: 785 }), headDim: 64, heads: 1 }, "bf16");
+    const { bytes, uniqueBytes } = parameter(counters, 0, "read");
+    // 7 tiles of 128 queries: q once, k and v 7 times.
+    expect(bytes / uniqueBytes).toBeCloseTo((1 + 2 * 7) / 3, 2);
+  });
+});
