@@ -16,14 +16,17 @@ export type Launch = {
   readonly kernel: EmittedKernel;
   readonly operands: readonly Operand[];
   /** Elements of each operand, all examples: null is left as it comes, which is NaN. */
-  readonly values: readonly (Float64Array | null)[];
+  readonly values: readonly (Float64Array | Islands | null)[];
   readonly batch: number;
   /** What `$weight` is, shaped [columns, taps * channels]. */
   readonly weight?: { readonly shape: readonly number[]; readonly data: Float64Array };
 };
 
+/** The parts of an operand that a kernel uses, where the whole would not fit into this machine: first element and values. */
+export type Islands = readonly { readonly at: number; readonly values: Float64Array }[];
+
 export type LaunchResult = {
-  /** Every operand afterwards. */
+  /** Every operand afterwards; its islands one after the other. */
   readonly values: readonly Float64Array[];
   /** What the emulated device counted; see fovea_emu_counters. */
   readonly counters: Counters;
@@ -33,7 +36,7 @@ type Counters = { readonly [name: string]: unknown };
 /** How the emulated device runs and what it looks for; see fovea_emu_set. */
 export type Checks = { readonly [setting: string]: number };
 /** Every access in its bounds, nothing read that nobody wrote, no race in shared memory. */
-const strictChecks: Checks = { bounds: 1, uninitialised: 1, races: 1, counters: 1, seed: 0 };
+const strictChecks: Checks = { bounds: 1, uninitialised: 1, races: 1, counters: 1, poison: 1, seed: 0 };
 
 /**
  * Compiles the kernel, runs it and reads every operand back. Memory that nobody wrote comes back as NaN, accesses out of
@@ -79,20 +82,22 @@ function withModule<Result>(driver: Driver, image: Uint8Array, work: (module: Cu
 function runIn(driver: Driver, module: CuModule, run: Launch): LaunchResult {
   const stream = 0n as CuStream;
   const held: DevicePointer[] = [];
-  const place = (bytes: number, content: Uint8Array | null): DevicePointer => {
+  const place = (bytes: number, parts: readonly Part[]): DevicePointer => {
     const address = driver.make("cuMemAlloc_v2", bytes);
     held.push(address);
-    if (content !== null) driver.call("cuMemcpyHtoDAsync_v2", address, content, bytes, stream);
+    for (const { at, content } of parts)
+      driver.call("cuMemcpyHtoDAsync_v2", (address + BigInt(at)) as DevicePointer, content, content.length, stream);
     return address;
   };
   try {
     const operands = run.operands.map((operand, index) => {
       const bytes = elementsOf(operand, run.batch) * bytesOf[operand.storage];
       const values = run.values[index] ?? null;
-      const content = values === null ? null : toStorage(values, operand.storage, `operand ${index}`);
-      if (content !== null && content.length !== bytes)
-        throw new Error(`operand ${index} has ${content.length} bytes of values and takes ${bytes}`);
-      return { address: place(bytes, content), bytes, storage: operand.storage };
+      const parts = partsOf(values, operand.storage);
+      if (values instanceof Float64Array && parts[0]?.content.length !== bytes)
+        throw new Error(`operand ${index} has ${parts[0]?.content.length} bytes of values and takes ${bytes}`);
+      const back = values instanceof Float64Array || values === null ? [{ at: 0, bytes }] : sizesOf(parts);
+      return { address: place(bytes, parts), back, storage: operand.storage };
     });
     const packed = new ArgumentBuffer();
     for (const parameter of run.kernel.parameters) {
@@ -105,7 +110,7 @@ function runIn(driver: Driver, module: CuModule, run: Launch): LaunchResult {
         }
         case "weight": {
           const content = weightBytes(parameter.value, parameter.storage, run);
-          packed.pointer(place(content.length, content));
+          packed.pointer(place(content.length, [{ at: 0, content }]));
           break;
         }
         case "batch":
@@ -134,16 +139,31 @@ function runIn(driver: Driver, module: CuModule, run: Launch): LaunchResult {
     );
     driver.call("cuStreamSynchronize", stream);
     const counters = JSON.parse(String(driver.extension("const char* fovea_emu_counters()")?.())) as Counters;
-    const values = operands.map(({ address, bytes, storage }) => {
-      const content = new Uint8Array(bytes);
-      driver.call("cuMemcpyDtoH_v2", content, address, bytes);
-      return Float64Array.from(fromStorage(content, storage));
+    const values = operands.map(({ address, back, storage }) => {
+      const parts = back.map(({ at, bytes }) => {
+        const content = new Uint8Array(bytes);
+        driver.call("cuMemcpyDtoH_v2", content, (address + BigInt(at)) as DevicePointer, bytes);
+        return fromStorage(content, storage);
+      });
+      return Float64Array.from(parts.length === 1 ? (parts[0] ?? []) : parts.flatMap((part) => [...part]));
     });
     return { values, counters };
   } finally {
     for (const address of held) driver.status("cuMemFree_v2", address);
   }
 }
+
+/** Bytes to upload and where they go. */
+type Part = { readonly at: number; readonly content: Uint8Array };
+const partsOf = (values: Float64Array | Islands | null, storage: StorageType): readonly Part[] =>
+  values === null
+    ? []
+    : (values instanceof Float64Array ? [{ at: 0, values }] : values).map((island) => ({
+        at: island.at * bytesOf[storage],
+        content: toStorage(island.values, storage, "an operand"),
+      }));
+const sizesOf = (parts: readonly Part[]): readonly { readonly at: number; readonly bytes: number }[] =>
+  parts.map(({ at, content }) => ({ at, bytes: content.length }));
 
 /** CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES */
 const maxDynamicShared = 8;

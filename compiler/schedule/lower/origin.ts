@@ -126,19 +126,22 @@ const showType = (type: TensorType): string => {
 export const launchWork = (context: Context, first: Node, result: ValueId, flops: number): Launch["work"] => {
   const { type } = context.roles.node(result);
   const behind = context.roles.epilogue(first.id);
-  const inputs = [...first.inputs, ...(behind?.inputs.filter((id) => id !== first.id) ?? [])].map(
-    (id) => context.roles.node(id).type,
-  );
-  const bytes = (each: TensorType): number =>
-    rowsOf(each) * each.channels * bytesOf[storageOf(each, context.precision)];
-  const sum = (types: readonly TensorType[]): number => types.reduce((n, each) => n + bytes(each), 0);
+  const inputs = [...first.inputs, ...(behind?.inputs.filter((id) => id !== first.id) ?? [])].map(context.roles.node);
+  // What a caller hands over or receives is float32 whatever the program computes in.
+  const outputs = new Set(context.graph.outputs.map(({ value }) => value));
+  const bytes = ({ id, op, type: each }: Node): number => {
+    const isPort = op === "input" || outputs.has(id);
+    const storage = isPort && each.element === "float" ? "f32" : storageOf(each, context.precision);
+    return rowsOf(each) * each.channels * bytesOf[storage];
+  };
+  const sum = (nodes: readonly Node[]): number => nodes.reduce((n, each) => n + bytes(each), 0);
   return {
     flops: linearIn(type.batch, flops),
     readBytes: {
-      fixed: sum(inputs.filter((each) => !each.batch)),
-      perExample: sum(inputs.filter((each) => each.batch)),
+      fixed: sum(inputs.filter((each) => !each.type.batch)),
+      perExample: sum(inputs.filter((each) => each.type.batch)),
     },
-    writeBytes: linearIn(type.batch, bytes(type)),
+    writeBytes: linearIn(type.batch, bytes(context.roles.node(result))),
   };
 };
 
