@@ -16,6 +16,7 @@ import {
   output,
   parameter,
   repeat,
+  type Score,
   score,
   unused,
   window,
@@ -44,13 +45,13 @@ class WindowAttention extends Module<BlockConfig> {
   forward(x: Image) {
     const { heads, window: side, shift } = this.config;
     const bias = this.relative_position_bias_table.view(2 * side - 1, 2 * side - 1, heads);
+    const between: Score<"h" | "w"> = score(
+      (s, q, k, head) => s + bias.at(q.h - k.h + side - 1, q.w - k.w + side - 1, head),
+    );
     // Tokens of the padding, where the windows do not divide the image, are keys like others.
     const [q, k, v] = this.qkv(x.padTo({ h: side, w: side })).split(3);
-    const y = attend(q, k, v, {
-      heads,
-      keys: window({ h: side, w: side }, { shift: { h: shift, w: shift } }),
-      score: score<"h" | "w">((s, q, k, head) => s + bias.at(q.h - k.h + side - 1, q.w - k.w + side - 1, head)),
-    });
+    const keys = window({ h: side, w: side }, { shift: { h: shift, w: shift } });
+    const y = attend(q, k, v, { heads, keys, score: between });
     return this.proj(y.crop(x));
   }
 }

@@ -5,6 +5,7 @@ import { distance, rowAccess, tokenRanges, type Role, type RowAccess } from "./a
 import { blocksOf, blockView, digitsOf, type BlockView } from "./attentionBlock.ts";
 import { rowsView, type RowsView } from "./attentionRows.ts";
 import { scheduleView, type ScheduleView } from "./attentionSchedule.ts";
+import { biasView, type BiasView } from "./attentionBias.ts";
 import { keepText, scoreText } from "./attentionScore.ts";
 import type { JobText } from "./attentionText.ts";
 import { tokenView, type TokenView } from "./attentionTokens.ts";
@@ -34,8 +35,11 @@ export type JobView = {
   /** Null where a value's row is copied with its key's. */
   readonly loadValues: RowsView | null;
   readonly store: RowsView;
-  readonly keep: string;
+  /** Null where the bias' codes say it. */
+  readonly keep: string | null;
   readonly score: string | null;
+  readonly bias: BiasView | null;
+  readonly biasCount: number;
   readonly schedule: ScheduleView;
   readonly loop: "attend_resident" | "attend_stream";
   /** Thread blocks of an example. */
@@ -56,9 +60,10 @@ export const jobView = (
   const loadQueries = rowsView(text, accessOf(text, "q"), kernel.headDim);
   const { loadKeys, loadValues } = keyRows(text, accessOf(text, "k"), accessOf(text, "v"));
   const store = rowsView(text, accessOf(text, "out"), plan.valueColumns);
-  const keep = keepText(text);
+  const bias = biasView(text);
+  const keep = bias === null ? keepText(text) : null;
   const identity = kernel.score.kind === "variable" && kernel.score.name === "s";
-  const score = identity ? null : scoreText(text);
+  const score = identity || bias !== null ? null : scoreText(text);
   const scaledFirst = !identity || kernel.scale <= 0 || kernel.normalize !== "softmax";
   const schedule = scheduleView(text);
   const [query, key] = [tokenView(text, "q"), tokenView(text, "k")];
@@ -71,7 +76,7 @@ export const jobView = (
     keySlots: job.key.layout.units * job.key.layout.unitSlots,
     slotsComment: slotsComment(job),
     span: tiles.span,
-    hasScore: !identity,
+    hasScore: score !== null,
     scaledFirst,
     scale: floatLiteral(kernel.scale),
     log2Scale: floatLiteral((scaledFirst ? 1 : kernel.scale) * Math.LOG2E),
@@ -85,6 +90,8 @@ export const jobView = (
     store,
     keep,
     score,
+    bias,
+    biasCount: bias?.count ?? 0,
     schedule,
     loop: tiles.kind === "resident" ? "attend_resident" : "attend_stream",
     blocks: blocksOf(digitsOf(text)),

@@ -1,7 +1,7 @@
 // 16 queries of a warp in exact float32. A lane holds 4 rows (from 4 * (lane / 8)) and of them every 8th key (from lane % 8),
 // and later every 8th group of 4 value columns.
 #pragma once
-#include "rows.cuh"
+#include "bias.cuh"
 #include "softmax.cuh"
 
 DEV float component(const float4& v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
@@ -17,6 +17,8 @@ template <class P> struct ExactSlab {
   uint32_t queries, scratch;
   float o[4][chunks_of_lane * 4];
   float top[4], sum[4];
+  uint32_t bias;
+  int code[4];
 
   DEV_FN void start(uint32_t query_rows, uint32_t weights) {
     queries = query_rows;
@@ -30,17 +32,28 @@ template <class P> struct ExactSlab {
     }
   }
 
+  DEV_FN void place(const Block& block, int query0, uint32_t bias_tiles) {
+    bias = bias_tiles;
+#pragma unroll
+    for (int r = 0; r < 4; r++) code[r] = P::query_code(block, query0 + (int)(lane_id() / 8 * 4) + r);
+  }
+
   template <int Keys> DEV_FN void attend(const Block& block, uint32_t keys, uint32_t values, int query0, int key0, bool masked) {
     const uint32_t row0 = lane_id() / 8 * 4, column = lane_id() % 8;
     float s[4][Keys / 8];
     dot<Keys / 8>(s, keys, row0, column);
-    if constexpr (P::scaled_first) {
+    if constexpr (P::bias_count > 0) {
+      if (masked) relate<Keys / 8, true>(s, key0 + (int)column);
+      else relate<Keys / 8, false>(s, key0 + (int)column);
+    } else {
+      if constexpr (P::scaled_first) {
 #pragma unroll
-      for (int r = 0; r < 4; r++)
+        for (int r = 0; r < 4; r++)
 #pragma unroll
-        for (int j = 0; j < Keys / 8; j++) s[r][j] *= P::scale;
+          for (int j = 0; j < Keys / 8; j++) s[r][j] *= P::scale;
+      }
+      if (P::has_score || masked) mask<Keys / 8>(s, block, query0 + (int)row0, key0 + (int)column, masked);
     }
-    if (P::has_score || masked) mask<Keys / 8>(s, block, query0 + (int)row0, key0 + (int)column, masked);
     if constexpr (P::normalize == Normalize::softmax) step<Keys / 8>(s);
     else count<Keys / 8>(s);
 #pragma unroll
@@ -89,6 +102,16 @@ template <class P> struct ExactSlab {
 #pragma unroll
         for (int r = 0; r < 4; r++) s[r][j] = fmaf(q[r].w, k.w, fmaf(q[r].z, k.z, fmaf(q[r].y, k.y, fmaf(q[r].x, k.x, s[r][j]))));
       }
+    }
+  }
+
+  /** s becomes scale * s plus the bias. */
+  template <int Columns, bool Masked> DEV_FN void relate(float (&s)[4][Columns], int column) const {
+#pragma unroll
+    for (int j = 0; j < Columns; j++) {
+      const int key = lds<int>(bias + (column + 8 * j) * 4);
+#pragma unroll
+      for (int r = 0; r < 4; r++) s[r][j] = fmaf(s[r][j], P::scale, bias_between<P, Masked>(bias, code[r], key));
     }
   }
 

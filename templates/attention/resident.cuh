@@ -1,6 +1,6 @@
 // All keys of a group of tokens in shared memory; a warp takes slabs of 16 queries. q, k and v are read once each.
 #pragma once
-#include "rows.cuh"
+#include "bias.cuh"
 
 /** The width of a span of keys, as an argument. */
 template <int Keys> struct Span { static constexpr int keys = Keys; };
@@ -12,7 +12,8 @@ template <class P, class Slab> struct ResidentTiles {
   static constexpr uint32_t slab_bytes = 16 * (Slab::key_bytes > Slab::value_bytes ? Slab::key_bytes : Slab::value_bytes);
   static constexpr uint32_t values = P::key_slots * Slab::key_bytes, queries = values + P::key_slots * Slab::value_bytes;
   static constexpr uint32_t scratch = queries + P::warps * buffers * slab_bytes;
-  static constexpr uint32_t bytes = scratch + P::warps * Slab::scratch_bytes;
+  static constexpr uint32_t bias = scratch + P::warps * Slab::scratch_bytes;
+  static constexpr uint32_t bytes = bias + BiasTiles<P>::bytes;
 };
 
 template <class P, class Slab> DEV void attend_resident(const typename P::Block& block) {
@@ -25,6 +26,7 @@ template <class P, class Slab> DEV void attend_resident(const typename P::Block&
 
   P::template load_keys<P::key_slots, P::warps * 32>(block, 0, keys, values, threadIdx.x);
   if (T::slabs % P::warps == 0 || warp < T::slabs) P::load_queries(block, (int)warp * 16, queries);
+  if constexpr (P::bias_count > 0) load_bias<P>(block, keys + T::bias);
   cp_async_commit();
   cp_async_wait<0>();
   __syncthreads();
@@ -38,6 +40,7 @@ template <class P, class Slab> DEV void attend_resident(const typename P::Block&
     }
     Slab work;
     work.start(queries, scratch);
+    if constexpr (P::bias_count > 0) work.place(block, slab * 16, keys + T::bias);
     P::visit(block, slab, [&](auto span, int key0, bool masked) {
       work.template attend<decltype(span)::keys>(block, keys + key0 * Slab::key_bytes, values + key0 * Slab::value_bytes, slab * 16, key0, masked);
     });

@@ -1,7 +1,7 @@
 // 16 queries of a warp on the tensor cores, in bf16 or f16: m16n8k16 products, float32 sums. A lane holds parts of the rows
 // g = lane / 4 and g + 8: of each block of 8 columns, columns 2 * (lane % 4) and the next one.
 #pragma once
-#include "rows.cuh"
+#include "bias.cuh"
 #include "softmax.cuh"
 
 /** The A fragment of 16 rows, channels 16 * step and on; where 8 are left, the upper half is zero in registers. */
@@ -90,6 +90,8 @@ template <class P> struct TensorSlab {
   uint32_t queries;
   float o[value_bytes / 16][4];
   float top[2], sum[2];
+  uint32_t bias;
+  int code[2];
 
   DEV_FN void start(uint32_t query_rows, uint32_t) {
     queries = query_rows;
@@ -99,19 +101,30 @@ template <class P> struct TensorSlab {
     for (int i = 0; i < value_bytes / 16; i++) o[i][0] = o[i][1] = o[i][2] = o[i][3] = 0;
   }
 
+  DEV_FN void place(const Block& block, int query0, uint32_t bias_tiles) {
+    bias = bias_tiles;
+    code[0] = P::query_code(block, query0 + (int)(lane_id() >> 2));
+    code[1] = P::query_code(block, query0 + (int)(lane_id() >> 2) + 8);
+  }
+
   /** The queries from slot query0 and the Keys keys from slot key0, whose rows lie at `keys` and `values`. The only place where scores exist. */
   template <int Keys> DEV_FN void attend(const Block& block, uint32_t keys, uint32_t values, int query0, int key0, bool masked) {
     float s[Keys / 8][4];
 #pragma unroll
     for (int i = 0; i < Keys / 8; i++) s[i][0] = s[i][1] = s[i][2] = s[i][3] = 0;
     dot_keys<E, key_bytes, Keys / 8>(s, queries, keys);
-    if constexpr (P::scaled_first) {
+    if constexpr (P::bias_count > 0) {
+      if (masked) relate<Keys / 8, true>(s, key0);
+      else relate<Keys / 8, false>(s, key0);
+    } else {
+      if constexpr (P::scaled_first) {
 #pragma unroll
-      for (int i = 0; i < Keys / 8; i++)
+        for (int i = 0; i < Keys / 8; i++)
 #pragma unroll
-        for (int e = 0; e < 4; e++) s[i][e] *= P::scale;
+          for (int e = 0; e < 4; e++) s[i][e] *= P::scale;
+      }
+      if (P::has_score || masked) mask<Keys / 8>(s, block, query0, key0, masked);
     }
-    if (P::has_score || masked) mask<Keys / 8>(s, block, query0, key0, masked);
     if constexpr (P::normalize == Normalize::softmax) step<Keys / 8>(s);
     else count<Keys / 8>(s);
     weigh_values<E, value_bytes, Keys / 8>(o, s, values);
@@ -136,6 +149,18 @@ template <class P> struct TensorSlab {
   }
 
  private:
+  /** s becomes scale * s plus the bias. */
+  template <int Blocks, bool Masked> DEV_FN void relate(float (&s)[Blocks][4], int key0) const {
+    const uint32_t codes = bias + (key0 + (lane_id() & 3) * 2) * 4;
+#pragma unroll
+    for (int i = 0; i < Blocks; i++) {
+      const uint2 key = lds<uint2>(codes + i * 32);
+#pragma unroll
+      for (int e = 0; e < 4; e++)
+        s[i][e] = fmaf(s[i][e], P::scale, bias_between<P, Masked>(bias, code[e / 2], (int)(e % 2 == 0 ? key.x : key.y)));
+    }
+  }
+
   template <int Blocks> static DEV_FN void mask(float (&s)[Blocks][4], const Block& block, int query0, int key0, bool masked) {
     const int row = query0 + (int)(lane_id() >> 2), column = key0 + (int)(lane_id() & 3) * 2;
     const typename P::Query query[2] = {P::query_at(block, row), P::query_at(block, row + 8)};

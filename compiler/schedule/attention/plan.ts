@@ -20,6 +20,7 @@ import {
 } from "./groups.ts";
 import { divide, type Division } from "./partition.ts";
 import { reducePattern } from "./reduce.ts";
+import { biasPlaces, relativeBias, type BiasPlaces, type RelativeBias } from "./relative.ts";
 import { pairsOf, scheduleOf, type BlockSchedule } from "./schedule.ts";
 import { chooseTiles, minBlocks, sharedBytes, valueColumnsOf, type Tiles } from "./tiles.ts";
 
@@ -47,6 +48,8 @@ export type Job = {
   readonly key: Side;
   /** Whether a query sees a key of its own group that exists, in variables `q.AXIS`, `k.AXIS`, `q.isPrefix`, `k.isPrefix`. */
   readonly keep: Scalar;
+  /** What the score adds to scaled products by the places of query and key; null where it is computed pair by pair. */
+  readonly bias: RelativeBias | null;
   /** A key that does not exist is hidden; where scores are read from tables, it and a query that does not exist have no score either. */
   readonly guardsQueries: boolean;
   readonly schedule: BlockSchedule;
@@ -79,7 +82,9 @@ export const planAttention = (kernel: AttentionKernel): AttentionPlan => {
     jobs,
     warps,
     minBlocks: minBlocks(kernel.precision, valueColumns, warps),
-    sharedBytes: Math.max(...jobs.map(({ tiles }) => sharedBytes(problem, tiles))),
+    sharedBytes: Math.max(
+      ...jobs.map(({ tiles, bias }) => sharedBytes({ ...problem, biasCount: bias?.count ?? 0 }, tiles)),
+    ),
     valueColumns,
     valueParts: Math.ceil(kernel.valueDim / valueColumns),
   };
@@ -99,6 +104,7 @@ type Draft = {
   readonly groups: Groups;
   readonly query: GroupTokens;
   readonly key: GroupTokens;
+  readonly places: BiasPlaces | null;
   readonly tiles: Tiles;
 };
 
@@ -109,8 +115,16 @@ const draftJob = (kernel: AttentionKernel, division: Division, valueColumns: num
     prefix: division.queries !== "grid",
   });
   const key = tokensOf(kernel.key, division, { grid: division.keys.has("grid"), prefix: division.keys.has("prefix") });
-  const problem = { ...kernel, valueColumns, groups: groups.count, queries: query.count, keys: Math.max(1, key.count) };
-  return { division, groups, query, key, tiles: chooseTiles(problem) };
+  const places = biasPlaces(kernel, pairRanges(query, key));
+  const tiles = chooseTiles({
+    ...kernel,
+    valueColumns,
+    groups: groups.count,
+    queries: query.count,
+    keys: Math.max(1, key.count),
+    biasCount: places?.count ?? 0,
+  });
+  return { division, groups, query, key, places, tiles };
 };
 
 const queryTilesOf = (tiles: Tiles): number =>
@@ -119,7 +133,13 @@ const queryTilesOf = (tiles: Tiles): number =>
 const planJob = (kernel: AttentionKernel, draft: Draft): Job => {
   const { division, groups, query, key } = draft;
   const keep = keepOf(kernel, division, groups, query, key);
-  const guardsQueries = readsTables(kernel.score);
+  const perBlock = draft.tiles.kind === "resident" ? draft.tiles.units * draft.tiles.groupsPerUnit : 1;
+  const bias =
+    draft.places !== null && draft.tiles.kind === "resident"
+      ? relativeBias(draft.places, keep, perBlock, pairRanges(query, key))
+      : null;
+  // With codes, a query that does not exist reads the bias of the last one that does.
+  const guardsQueries = bias === null ? readsTables(kernel.score) : perBlock > 1;
   const arrange = (tiles: Tiles): Arrangement => {
     const [units, groupsPerUnit] = tiles.kind === "resident" ? [tiles.units, tiles.groupsPerUnit] : [1, 1];
     const layout = (tokens: GroupTokens, unitSlots: number): SlotLayout => ({
@@ -151,6 +171,7 @@ const planJob = (kernel: AttentionKernel, draft: Draft): Job => {
     query: sideOf(query, queryLayout, groups),
     key: sideOf(key, keyLayout, groups),
     keep,
+    bias,
     guardsQueries,
     schedule,
     irregular: differs ? simplify(irregular(groups), groupRanges(groups)) : literal(0),

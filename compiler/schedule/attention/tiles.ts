@@ -1,4 +1,5 @@
 import type { Precision } from "../../../ir/types.ts";
+import { biasBytes } from "./relative.ts";
 
 /** What the choice of tiles looks at. */
 export type TileProblem = {
@@ -10,6 +11,8 @@ export type TileProblem = {
   /** Tokens of a group. */
   readonly queries: number;
   readonly keys: number;
+  /** Elements of a table of relative biases that resident keys share; 0: none. */
+  readonly biasCount: number;
 };
 
 export type Tiles =
@@ -120,7 +123,7 @@ const warpsFor = (slabs: number): number => {
 
 /** As the static sums of templates/attention/resident.cuh and stream.cuh. */
 export const sharedBytes = (
-  problem: Pick<TileProblem, "precision" | "headDim" | "valueColumns">,
+  problem: Pick<TileProblem, "precision" | "headDim" | "valueColumns" | "biasCount">,
   tiles: Tiles,
 ): number => {
   const key = rowBytes(problem.headDim, problem.precision);
@@ -129,5 +132,6 @@ export const sharedBytes = (
   const slab = 16 * Math.max(key, value);
   if (tiles.kind === "stream") return 2 * tiles.span * (key + value) + tiles.warps * (slab + scratch);
   const buffers = (tiles.querySlots * tiles.units) / 16 > tiles.warps ? 2 : 1;
-  return tiles.units * tiles.keySlots * (key + value) + tiles.warps * (buffers * slab + scratch);
+  const bias = biasBytes(tiles.units * tiles.keySlots, problem.biasCount);
+  return tiles.units * tiles.keySlots * (key + value) + tiles.warps * (buffers * slab + scratch) + bias;
 };
