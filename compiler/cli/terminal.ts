@@ -15,17 +15,18 @@ export type Paint = {
 /** Colour and progress appear on a terminal only: never in files, pipes or `--json`. */
 export function openTerminal(options: { readonly json?: true }): Terminal {
   const coloured = process.stdout.isTTY && picocolors.isColorSupported && options.json !== true;
-  const watched = process.stderr.isTTY && options.json !== true;
+  // A terminal without a width (as under `script`) cannot be drawn on.
+  const watched = process.stderr.isTTY && process.stderr.columns > 0 && options.json !== true;
   return {
     paint: picocolors.createColors(coloured),
     print: (text) => void process.stdout.write(`${text}\n`),
-    task: watched ? spinningTask : (_text, work) => Promise.resolve(work(() => {})),
+    task: watched ? spinningTask : async (_text, work) => work(() => {}),
   };
 }
 
 const spinningTask: Terminal["task"] = async (text, work) => {
   const { default: ora } = await import("ora");
-  const spinner = ora({ text, stream: process.stderr }).start();
+  const spinner = ora({ text, stream: process.stderr, discardStdin: false }).start();
   // Most of the work keeps the event loop busy: each new text is drawn at once.
   const say = (next: string): void => {
     spinner.text = next;
