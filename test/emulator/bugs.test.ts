@@ -6,7 +6,8 @@ import { promisify } from "node:util";
 import { beforeAll, describe, expect, it } from "vitest";
 import { packageRoot } from "../../compiler/packageRoot.ts";
 import { findHostCompiler } from "../../compiler/toolchain/findTools.ts";
-import { int, onGpu, openTestDevice, type Argument, type TestDevice } from "./driver.ts";
+import { int, openTestDevice, type Argument, type TestDevice } from "./driver.ts";
+import { onGpu } from "../support/testDevice.ts";
 
 // Kernels with one planted bug each, and what the emulated device says of them. It must survive them all.
 let device: TestDevice;

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { int, onGpu, openTestDevice, type TestDevice } from "./driver.ts";
+import { int, openTestDevice, type TestDevice } from "./driver.ts";
+import { onGpu } from "../support/testDevice.ts";
 
 // The counters are the profile of a machine without a GPU: they must be what the access patterns imply.
 let device: TestDevice;

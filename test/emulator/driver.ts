@@ -3,9 +3,7 @@ import { basename, join } from "node:path";
 import koffi from "koffi";
 import { buildEmulator } from "../../compiler/toolchain/buildEmulator.ts";
 import { compileImages } from "../../compiler/toolchain/compileImages.ts";
-
-/** Primitives are tested on the emulated device, or with FOVEA_TEST_DEVICE=cuda on the machine's GPU. */
-export const onGpu: boolean = process.env["FOVEA_TEST_DEVICE"] === "cuda";
+import { onGpu } from "../support/testDevice.ts";
 
 type Traffic = {
   readonly requests: number;

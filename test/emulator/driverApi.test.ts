@@ -2,7 +2,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { compileImages } from "../../compiler/toolchain/compileImages.ts";
-import { int, onGpu, openTestDevice, type TestDevice } from "./driver.ts";
+import { int, openTestDevice, type TestDevice } from "./driver.ts";
+import { onGpu } from "../support/testDevice.ts";
 
 // The driver API as the emulated device keeps it: the parts that the runtime relies on.
 let device: TestDevice;

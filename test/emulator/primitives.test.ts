@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { int, onGpu, openTestDevice, type TestDevice } from "./driver.ts";
+import { int, openTestDevice, type TestDevice } from "./driver.ts";
+import { onGpu } from "../support/testDevice.ts";
 import { bitsOf, fromBf16, fromF16, randomNumbers, toBf16, toF16 } from "./numbers.ts";
 
 // Every primitive against its definition. The same kernels and expectations hold on a GPU.

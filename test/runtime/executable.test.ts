@@ -4,16 +4,8 @@ import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readArtefact } from "../../runtime/artefact.ts";
 import { CheckpointError, CudaError, loadExecutable, RuntimeError, type HostTensor } from "../../runtime/index.ts";
-import {
-  buildArtefact,
-  expectedTotal,
-  noWeights,
-  onGpu,
-  openTestDevice,
-  single,
-  tiny,
-  tinyCheckpoint,
-} from "./programs.ts";
+import { buildArtefact, expectedTotal, noWeights, openTestDevice, single, tiny, tinyCheckpoint } from "./programs.ts";
+import { onGpu } from "../support/testDevice.ts";
 
 let folders = { tiny: "", fault: "", busy: "" };
 

@@ -1,3 +1,4 @@
+import { onGpu } from "../support/testDevice.ts";
 import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -176,9 +177,6 @@ export const tinyCheckpoint: Checkpoint = checkpointWith({
   steps: { shape: [], values: [12345] },
 });
 export const noWeights: Checkpoint = checkpointWith({});
-
-/** Programs run on the emulated device, or with FOVEA_TEST_DEVICE=cuda on the machine's GPU. */
-export const onGpu: boolean = process.env["FOVEA_TEST_DEVICE"] === "cuda";
 
 export const openTestDevice = async (): Promise<Device> =>
   openDevice(onGpu ? { kind: "cuda" } : { kind: "emulated", library: await emulatorLibrary() });

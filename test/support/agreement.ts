@@ -6,8 +6,9 @@ import { evaluatorRunner } from "../../compiler/cli/evaluatorRunner.ts";
 import { openRunner } from "../../compiler/cli/openRunner.ts";
 import { openTerminal } from "../../compiler/cli/terminal.ts";
 import type { Checkpoint } from "../../runtime/checkpoint.ts";
+import { onGpu } from "./testDevice.ts";
 
-/** The relative L2 error of each output and kept value on the emulated device, against the float64 evaluator. */
+/** The relative L2 error of each output and kept value on the device, against the float64 evaluator. */
 export type Errors = ReadonlyMap<string, number>;
 
 /**
@@ -20,7 +21,12 @@ export const deviceErrors = async (
 ): Promise<Errors> => {
   const checkpoint = seededCheckpoint(graph);
   const inputs = seededInputs(graph, batch, offset);
-  const request = { device: "emulated" as const, precision, batch: { min: 1, max: batch }, keep };
+  const request = {
+    device: onGpu ? ("cuda" as const) : ("emulated" as const),
+    precision,
+    batch: { min: 1, max: batch },
+    keep,
+  };
   using device = await openRunner(graph, checkpoint, request, openTerminal({ json: true }));
   using evaluator = evaluatorRunner(graph, checkpoint);
   const computed = await device.run(inputs);
