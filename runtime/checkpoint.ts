@@ -1,7 +1,9 @@
 import { type ParameterSlot, type Program } from "../ir/program.ts";
 import { RuntimeError } from "./errors.ts";
-import { openSafetensors, type Dtype, type Safetensors, type TensorEntry } from "./safetensors.ts";
+import { openTensors } from "./openTensors.ts";
+import type { Dtype } from "./safetensors.ts";
 import { fromBfloat16, fromFloat16 } from "./storage.ts";
+import type { StoredTensor, TensorFile } from "./tensorFile.ts";
 import { didYouMean, formatShape, nearestName } from "./text.ts";
 
 /** Trained parameters by their published names, whatever file they come from. */
@@ -12,17 +14,17 @@ type CheckpointTensor = {
   readonly values: () => Float32Array | Float64Array;
 };
 
-/** The tensors of an open safetensors file, which must stay open while they are read. */
-export const checkpointOf = (file: Safetensors): Checkpoint => {
+/** The tensors of an open file, which must stay open while they are read. */
+export const checkpointOf = (file: Pick<TensorFile, "source" | "tensors">): Checkpoint => {
   const tensors = new Map<string, CheckpointTensor>();
-  for (const [name, entry] of file.tensors)
-    tensors.set(name, { shape: entry.shape, values: () => decode(entry, file.bytes(entry)) });
+  for (const [name, tensor] of file.tensors)
+    tensors.set(name, { shape: tensor.shape, values: () => decode(name, tensor) });
   return { source: file.source, tensors };
 };
 
-/** Opens a safetensors file as a checkpoint. Close it with `using`. */
-export const openCheckpoint = (path: string): Checkpoint & Disposable => {
-  const file = openSafetensors(path);
+/** Opens a file of weights, of any format that `openTensors` reads, as a checkpoint. Close it with `using`. */
+export const openCheckpoint = async (path: string): Promise<Checkpoint & Disposable> => {
+  const file = await openTensors(path);
   return { ...checkpointOf(file), [Symbol.dispose]: () => file[Symbol.dispose]() };
 };
 
@@ -73,12 +75,13 @@ const shownProblems = 40;
 const sameShape = (slot: ParameterSlot, shape: readonly number[]): boolean =>
   formatShape(slot.shape.filter((size) => size !== 1)) === formatShape(shape.filter((size) => size !== 1));
 
-const decode = (entry: TensorEntry, bytes: Uint8Array): Float32Array | Float64Array => {
-  const decoder = decoders[entry.dtype];
+const decode = (name: string, tensor: StoredTensor): Float32Array | Float64Array => {
+  const decoder = decoders[tensor.dtype];
   if (decoder === undefined)
-    throw new RuntimeError(`parameter "${entry.name}": ${entry.dtype} is not a type that fovea reads`);
+    throw new RuntimeError(`parameter "${name}": ${tensor.dtype} is not a type that fovea reads`);
+  const bytes = tensor.bytes();
   const aligned = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
-  return decoder(aligned.buffer, aligned.byteOffset, aligned.byteLength, entry.name);
+  return decoder(aligned.buffer, aligned.byteOffset, aligned.byteLength, name);
 };
 
 type Decoder = (buffer: ArrayBufferLike, offset: number, bytes: number, name: string) => Float32Array | Float64Array;

@@ -1,5 +1,6 @@
-import { closeSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, openSync, writeSync } from "node:fs";
 import { RuntimeError } from "./errors.ts";
+import { openFile } from "./file.ts";
 import { formatShape } from "./text.ts";
 
 /** Element types of the format that a reader may meet, and their bytes. */
@@ -49,25 +50,16 @@ export type Safetensors = Disposable & {
 export const openSafetensors = (path: string): Safetensors => {
   const file = openFile(path);
   try {
-    const size = fstatSync(file).size;
-    const readRange = (start: number, end: number): Uint8Array => readFully(file, path, start, end);
-    const { tensors, metadata, dataStart } = readHeader(path, size, readRange);
-    let open = true;
+    const { tensors, metadata, dataStart } = readHeader(path, file.size, file.read);
     return {
       source: path,
       tensors,
       metadata,
-      bytes: (entry) => {
-        if (!open) throw new RuntimeError(`"${path}" was closed`);
-        return readRange(dataStart + entry.start, dataStart + entry.end);
-      },
-      [Symbol.dispose]: () => {
-        if (open) closeSync(file);
-        open = false;
-      },
+      bytes: (entry) => file.read(dataStart + entry.start, dataStart + entry.end),
+      [Symbol.dispose]: () => file[Symbol.dispose](),
     };
   } catch (error) {
-    closeSync(file);
+    file[Symbol.dispose]();
     throw error;
   }
 };
@@ -89,8 +81,8 @@ export const parseSafetensors = (content: Uint8Array, source = "safetensors"): S
 export type TensorToWrite = {
   readonly dtype: Dtype;
   readonly shape: readonly number[];
-  /** Little-endian, row-major. */
-  readonly bytes: Uint8Array;
+  /** Little-endian, row-major; a function where they are made when their turn comes. */
+  readonly bytes: Uint8Array | (() => Uint8Array);
 };
 
 /** Writes tensors in the map's order. */
@@ -103,7 +95,7 @@ export const writeSafetensors = (
   const file = openSync(path, "w");
   try {
     writeFully(file, header);
-    for (const { bytes } of tensors.values()) writeFully(file, bytes);
+    for (const [name, tensor] of tensors) writeFully(file, contentOf(name, tensor));
   } finally {
     closeSync(file);
   }
@@ -114,7 +106,7 @@ export const encodeSafetensors = (
   tensors: ReadonlyMap<string, TensorToWrite>,
   metadata: ReadonlyMap<string, string> = new Map(),
 ): Uint8Array => {
-  const parts = [layOut(tensors, metadata), ...[...tensors.values()].map(({ bytes }) => bytes)];
+  const parts = [layOut(tensors, metadata), ...[...tensors].map(([name, tensor]) => contentOf(name, tensor))];
   const whole = new Uint8Array(parts.reduce((total, part) => total + part.length, 0));
   let at = 0;
   for (const part of parts) {
@@ -127,15 +119,13 @@ export const encodeSafetensors = (
 const layOut = (tensors: ReadonlyMap<string, TensorToWrite>, metadata: ReadonlyMap<string, string>): Uint8Array => {
   const entries: [string, unknown][] = metadata.size > 0 ? [[metadataKey, Object.fromEntries(metadata)]] : [];
   let offset = 0;
-  for (const [name, { dtype, shape, bytes }] of tensors) {
-    const expected = shape.reduce((count, size) => count * size, dtypeBytes[dtype]);
+  for (const [name, tensor] of tensors) {
+    const { dtype, shape } = tensor;
     if (name === metadataKey) throw new SafetensorsError(`a tensor may not be named "${metadataKey}"`);
-    if (bytes.length !== expected)
-      throw new SafetensorsError(
-        `tensor "${name}" has ${bytes.length} bytes; ${dtype} ${formatShape(shape)} needs ${expected}`,
-      );
-    entries.push([name, { dtype, shape, data_offsets: [offset, offset + bytes.length] }]);
-    offset += bytes.length;
+    if (typeof tensor.bytes !== "function") contentOf(name, tensor);
+    const end = offset + expectedBytes(tensor);
+    entries.push([name, { dtype, shape, data_offsets: [offset, end] }]);
+    offset = end;
   }
   // Spaces behind the header keep every tensor's elements aligned in memory.
   const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(entries)));
@@ -143,6 +133,18 @@ const layOut = (tensors: ReadonlyMap<string, TensorToWrite>, metadata: ReadonlyM
   new DataView(header.buffer).setBigUint64(0, BigInt(header.length - lengthBytes), true);
   header.set(json, lengthBytes);
   return header;
+};
+
+const expectedBytes = ({ dtype, shape }: TensorToWrite): number =>
+  shape.reduce((count, size) => count * size, dtypeBytes[dtype]);
+
+const contentOf = (name: string, tensor: TensorToWrite): Uint8Array => {
+  const bytes = typeof tensor.bytes === "function" ? tensor.bytes() : tensor.bytes;
+  if (bytes.length !== expectedBytes(tensor))
+    throw new SafetensorsError(
+      `tensor "${name}" has ${bytes.length} bytes; ${tensor.dtype} ${formatShape(tensor.shape)} needs ${expectedBytes(tensor)}`,
+    );
+  return bytes;
 };
 
 /** The format's own limit. */
@@ -285,29 +287,9 @@ const isDtype = (value: unknown): value is Dtype => typeof value === "string" &&
 const isSizes = (value: unknown): value is readonly number[] =>
   Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
 
-const openFile = (path: string): number => {
-  try {
-    return openSync(path, "r");
-  } catch (cause) {
-    throw new RuntimeError(`cannot open "${path}": ${cause instanceof Error ? cause.message : String(cause)}`, {
-      cause,
-    });
-  }
-};
-
-/** Reads of more than 2 GiB are cut by the system. */
-const longestRead = 2 ** 30;
-
-const readFully = (file: number, path: string, start: number, end: number): Uint8Array => {
-  const bytes = new Uint8Array(new ArrayBuffer(end - start));
-  for (let at = 0; at < bytes.length;) {
-    const got = readSync(file, bytes, at, Math.min(longestRead, bytes.length - at), start + at);
-    if (got === 0) throw new SafetensorsError(`"${path}": truncated: it became shorter while it was read`);
-    at += got;
-  }
-  return bytes;
-};
+/** Writes of more than 2 GiB are cut by the system. */
+const longestWrite = 2 ** 30;
 
 const writeFully = (file: number, bytes: Uint8Array): void => {
-  for (let at = 0; at < bytes.length;) at += writeSync(file, bytes, at, Math.min(longestRead, bytes.length - at));
+  for (let at = 0; at < bytes.length;) at += writeSync(file, bytes, at, Math.min(longestWrite, bytes.length - at));
 };

@@ -1,4 +1,5 @@
 import { checkpointOf } from "../../runtime/checkpoint.ts";
+import { tensorFileOf } from "../../runtime/openTensors.ts";
 import { openSafetensors, writeSafetensors } from "../../runtime/safetensors.ts";
 
 /** A dense row-major array of the caller. */
@@ -10,7 +11,7 @@ export type NumberArrays = ReadonlyMap<string, NumberArray>;
 
 /** All arrays of a safetensors file. Those of integers are Int32Arrays. */
 export function readArrays(file: string): NumberArrays {
-  using open = openSafetensors(file);
+  using open = tensorFileOf(openSafetensors(file));
   const arrays = new Map<string, NumberArray>();
   for (const [name, { shape, values }] of checkpointOf(open).tensors) {
     const numbers = values();

@@ -18,7 +18,7 @@ export type ProfileOptions = NetworkOptions & {
 /** Says where the time of a run goes: kernel by kernel, and rolled up by the modules of the author's source. */
 export async function profile(path: string, options: ProfileOptions, terminal: Terminal): Promise<number> {
   const network = await openNetwork(path, options, terminal);
-  using checkpoint = options.weights === null ? drawnCheckpoint(network) : openCheckpoint(options.weights);
+  using checkpoint = options.weights === null ? drawnCheckpoint(network) : await openCheckpoint(options.weights);
   using runner = await network.open(checkpoint, options.examples);
   if (runner.profile === null)
     throw new CommandError("the evaluator launches no kernels", "profile on --device cuda or emulated");

@@ -88,7 +88,7 @@ function createProgram(finish: (status: number) => void): Command {
   withModel(program.command("run"))
     .description("run a model or an artefact on pictures, clips or arrays")
     .argument("<model>", "a model file, or the folder of an artefact")
-    .requiredOption("--weights <file>", "the checkpoint: .safetensors")
+    .requiredOption("--weights <file>", "the checkpoint: .safetensors (also sharded), .pth, .pt, .pyth or .npz")
     .requiredOption(
       "--input <name=file>",
       "a video, a folder of pictures, a picture, a moving GIF or WebP, or .safetensors; again for other inputs, and for more examples",
@@ -180,6 +180,19 @@ function createProgram(finish: (status: number) => void): Command {
         json: flags.json === true,
       };
       finish(await profile(model, options, openTerminal(flags)));
+    });
+
+  program
+    .command("convert-weights")
+    .description(
+      "write any checkpoint that can be read (.pth, .pt, .pyth, .npz, sharded safetensors) as one safetensors file",
+    )
+    .argument("<in>", "the checkpoint")
+    .argument("<out>", "the .safetensors file to write")
+    .addOption(json())
+    .action(async (from: string, to: string, flags: Json) => {
+      const { convertWeights } = await import("./convertWeights.ts");
+      finish(await convertWeights(from, to, { json: flags.json === true }, openTerminal(flags)));
     });
 
   program

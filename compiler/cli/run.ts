@@ -42,7 +42,7 @@ export async function run(path: string, options: RunOptions, terminal: Terminal)
     readInputs(options.inputs, network.inputs, options.preprocessing),
   );
   const batch = batchOf(network.inputs, inputs);
-  using checkpoint = openCheckpoint(options.weights);
+  using checkpoint = await openCheckpoint(options.weights);
   using runner = await network.open(checkpoint, batch);
   const start = performance.now();
   const outputs = await terminal.task(`running on ${runner.device}`, () => runner.run(inputs));

@@ -101,7 +101,7 @@ async function runPlan(
   terminal: Terminal,
 ): Promise<Run> {
   const batch = batchOf(graphInputs(graph), inputs);
-  using checkpoint = caseCheckpoint(golden, graphParameters(graph));
+  using checkpoint = await caseCheckpoint(golden, graphParameters(graph));
   const request = {
     device: options.device,
     precision: options.precision,

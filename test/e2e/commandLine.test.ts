@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
@@ -62,7 +62,7 @@ describe("the command line", () => {
   it("explains itself", async () => {
     const help = await fovea(["--help"]);
     expect(help.status).toBe(0);
-    for (const command of ["build", "run", "inspect", "verify", "profile", "devices"])
+    for (const command of ["build", "run", "inspect", "verify", "profile", "devices", "convert-weights"])
       expect(help.out).toContain(`  ${command} `);
     expect((await fovea(["--version"])).out).toMatch(/^\d+\.\d+\.\d+$/);
     expect((await fovea(["run", "--help"])).out).toContain("--input <name=file>");
@@ -297,6 +297,24 @@ describe("run", () => {
     const [first] = schema.parse(JSON.parse(out)).outputs[0].classes[0];
     expect(first?.label).toBe("moving up");
     expect(first?.probability).toBeCloseTo(0.953, 2);
+  });
+});
+
+describe("convert-weights", () => {
+  const trained = join(root, "test/golden/pth/timesformer-space-only-tiny.pyth");
+
+  it("writes a checkpoint of PyTorch as safetensors", async () => {
+    const { out, err } = await fovea(["convert-weights", trained, at("converted.safetensors"), "--json"]);
+    expect(err).toBe("");
+    expect(JSON.parse(out)).toMatchObject({ tensors: { length: 32 } });
+    const expected = readArrays(join(root, "test/golden/timesformer/space-only-tiny/weights.safetensors"));
+    expect(readArrays(at("converted.safetensors"))).toEqual(expected);
+  });
+
+  it("refuses what holds no weights, and leaves nothing behind", async () => {
+    expectRefusal(await fovea(["convert-weights", gif, at("gif.safetensors")]), "no file of weights that fovea reads");
+    expectRefusal(await fovea(["convert-weights", trained, at("nowhere", "x.safetensors")]), "ENOENT");
+    expect(existsSync(at("gif.safetensors"))).toBe(false);
   });
 });
 

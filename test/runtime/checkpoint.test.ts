@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { checkCheckpoint, CheckpointError, checkpointOf } from "../../runtime/checkpoint.ts";
+import { tensorFileOf } from "../../runtime/openTensors.ts";
 import { encodeSafetensors, parseSafetensors, type TensorToWrite } from "../../runtime/safetensors.ts";
 import { checkpointWith } from "./programs.ts";
 
@@ -89,7 +90,7 @@ describe("a checkpoint", () => {
         ]),
       ),
     );
-    const checkpoint = checkpointOf(file);
+    const checkpoint = checkpointOf(tensorFileOf(file));
     const read = (name: string): readonly number[] => [...(checkpoint.tensors.get(name)?.values() ?? [])];
     expect(read("u8")).toEqual([200]);
     expect(read("f64")).toEqual([0.1, -1e300]);

@@ -1,6 +1,7 @@
 import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { caseCheckpoint, caseInputs, expectedArray, readCaseArrays } from "../../compiler/cli/golden/arrays.ts";
+import { caseInputs, drawnCheckpoint, expectedArray, readCaseArrays } from "../../compiler/cli/golden/arrays.ts";
 import { type GoldenCase, readCase } from "../../compiler/cli/golden/case.ts";
 import { keepOnly } from "../../compiler/cli/keptValues.ts";
 import { compare } from "../../compiler/cli/golden/compare.ts";
@@ -8,6 +9,9 @@ import type { Model } from "../../compiler/dsl/index.ts";
 import { evaluate } from "../../ir/evaluate.ts";
 import type { Graph, Output } from "../../ir/graph.ts";
 import { layoutShape } from "../../ir/layoutOffset.ts";
+import { checkpointOf } from "../../runtime/checkpoint.ts";
+import { tensorFileOf } from "../../runtime/openTensors.ts";
+import { openSafetensors } from "../../runtime/safetensors.ts";
 
 /** The folders below test/golden/SYSTEM. */
 export function goldenCases(system: string): readonly string[] {
@@ -21,7 +25,9 @@ export function differences(model: Model, golden: GoldenCase): readonly string[]
   const stored = readCaseArrays(golden);
   const inputs = caseInputs(golden, stored);
   const parameters = parametersOf(graph);
-  using checkpoint = caseCheckpoint(golden, parameters);
+  const { weights } = golden;
+  using file = typeof weights === "string" ? tensorFileOf(openSafetensors(join(golden.folder, weights))) : null;
+  const checkpoint = file === null ? drawnCheckpoint(golden, parameters) : checkpointOf(file);
   const batch = Object.values(golden.inputs)[0]?.shape[0] ?? 1;
   const { outputs, kept } = evaluate(graph, {
     batch,

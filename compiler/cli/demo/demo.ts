@@ -40,7 +40,7 @@ export async function demo(terminal: Terminal): Promise<number> {
   print(printStages(compiled, paint));
   print(`\n${await describeKernels(compiled, terminal)}\n`);
 
-  using checkpoint = openCheckpoint(join(folder, "weights.safetensors"));
+  using checkpoint = await openCheckpoint(join(folder, "weights.safetensors"));
   using runner = await openRunner(graph, checkpoint, request, terminal);
   const start = performance.now();
   const logits = await terminal.task(`running ${clips.length} clips on ${runner.device}`, () =>
@@ -145,7 +145,7 @@ async function compareWithEvaluator(
 ): Promise<boolean> {
   const [first] = clips;
   if (first === undefined) return false;
-  using checkpoint = openCheckpoint(join(folder, "weights.safetensors"));
+  using checkpoint = await openCheckpoint(join(folder, "weights.safetensors"));
   using evaluator = evaluatorRunner(graph, checkpoint);
   const start = performance.now();
   const exact = await task("running the first clip through the float64 evaluator", () => logitsOf(evaluator, [first]));

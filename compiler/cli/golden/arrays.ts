@@ -37,15 +37,23 @@ export function expectedArray(golden: GoldenCase, stored: NumberArrays, name: st
 }
 
 /** The case's weights: a file, or drawn by name as `parameters` asks for them. Close it with `using`. */
-export function caseCheckpoint(golden: GoldenCase, parameters: readonly ParameterSlot[]): Checkpoint & Disposable {
+export async function caseCheckpoint(
+  golden: GoldenCase,
+  parameters: readonly ParameterSlot[],
+): Promise<Checkpoint & Disposable> {
   const { weights } = golden;
   if (typeof weights === "string") return openCheckpoint(join(golden.folder, weights));
-  const rules = weights?.seeded.rules ?? [];
+  return { ...drawnCheckpoint(golden, parameters), [Symbol.dispose]: () => {} };
+}
+
+/** Weights of a case that has no file of them. */
+export function drawnCheckpoint({ weights, folder }: GoldenCase, parameters: readonly ParameterSlot[]): Checkpoint {
+  const file = join(folder, "case.json");
+  const rules = typeof weights === "object" ? (weights?.seeded.rules ?? []) : [];
   const tensors = parameters.map(({ name, shape }) => {
     const drawn = seededRule(name, shape, rules);
-    if (drawn === null)
-      throw new CommandError(`no rule of "${join(golden.folder, "case.json")}" says how to draw the weight "${name}"`);
+    if (drawn === null) throw new CommandError(`no rule of "${file}" says how to draw the weight "${name}"`);
     return [name, { shape, values: () => seededValues(drawn, countOf(shape)) }] as const;
   });
-  return { source: join(golden.folder, "case.json"), tensors: new Map(tensors), [Symbol.dispose]: () => {} };
+  return { source: file, tensors: new Map(tensors) };
 }
