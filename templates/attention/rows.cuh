@@ -16,6 +16,14 @@ template <int Bytes> struct Rows {
   static DEV_FN uint32_t at(uint32_t row, uint32_t chunk) {
     return row * Bytes + ((chunk ^ ((row >> (3 - twist)) & ((1u << twist) - 1))) << 4);
   }
+  /**
+   * The address of chunk 2 * pair + half in a tile. In a tile that begins at a multiple of Bytes, a power of two, pairs
+   * differ in bits alone: one address serves all of them, where sums would take a register each.
+   */
+  template <bool Aligned> static DEV_FN uint32_t pair_at(uint32_t tile, uint32_t row, uint32_t half, uint32_t pair) {
+    if constexpr (Aligned && (chunks & (chunks - 1)) == 0) return (tile + at(row, half)) ^ (pair << 5);
+    else return tile + at(row, pair * 2 + half);
+  }
 };
 
 /** How lanes share the chunks of a row: those of a lane are `lanes` apart, so that the permutation is the same for all of them. */

@@ -5,11 +5,11 @@
 #include "softmax.cuh"
 
 /** The A fragment of 16 rows, channels 16 * step and on; where 8 are left, the upper half is zero in registers. */
-template <int Bytes> DEV void load_queries(uint32_t (&a)[4], uint32_t rows, int step) {
+template <int Bytes, bool Aligned> DEV void load_queries(uint32_t (&a)[4], uint32_t rows, int step) {
   using R = Rows<Bytes>;
   const uint32_t lane = lane_id();
   if (step < R::chunks / 2) {
-    const uint32_t at[1] = {rows + R::at(lane & 15, step * 2 + (lane >> 4))};
+    const uint32_t at[1] = {R::template pair_at<Aligned>(rows, lane & 15, lane >> 4, step)};
     uint32_t f[1][4];
     ldmatrix_x4_n<1>(f, at);
     a[0] = f[0][0], a[1] = f[0][1], a[2] = f[0][2], a[3] = f[0][3];
@@ -25,7 +25,7 @@ template <int Bytes> DEV void load_queries(uint32_t (&a)[4], uint32_t rows, int 
  * s[16 queries][8 * Blocks keys] += q kT. The queries are read from shared memory again for every span: that costs an
  * ldmatrix for each 16 channels and saves their registers, which head dimension 64 needs to stay at 128 without spills.
  */
-template <class E, int Bytes, int Blocks> DEV void dot_keys(float (&s)[Blocks][4], uint32_t queries, uint32_t keys) {
+template <class E, int Bytes, bool Aligned, int Blocks> DEV void dot_keys(float (&s)[Blocks][4], uint32_t queries, uint32_t keys) {
   using R = Rows<Bytes>;
   static_assert(Blocks % 2 == 0, "a span is a multiple of 16 keys");
   const uint32_t lane = lane_id();
@@ -34,9 +34,9 @@ template <class E, int Bytes, int Blocks> DEV void dot_keys(float (&s)[Blocks][4
     uint32_t at[Blocks / 2], b[Blocks / 2][4], a[4];
 #pragma unroll
     for (int i = 0; i < Blocks / 2; i++)
-      at[i] = keys + i * 16 * Bytes + R::at((lane & 7) + ((lane >> 4) << 3), step * 2 + ((lane >> 3) & 1));
+      at[i] = R::template pair_at<Aligned>(keys, (lane & 7) + ((lane >> 4) << 3), (lane >> 3) & 1, step) + i * 16 * Bytes;
     ldmatrix_x4_n<Blocks / 2>(b, at);
-    load_queries<Bytes>(a, queries, step);
+    load_queries<Bytes, Aligned>(a, queries, step);
     mma_n<E, Blocks>(s, a, b);
   }
   if constexpr (R::chunks % 2 != 0) {
@@ -47,13 +47,13 @@ template <class E, int Bytes, int Blocks> DEV void dot_keys(float (&s)[Blocks][4
     ldmatrix_x2_n<Blocks / 2>(f, at);
 #pragma unroll
     for (int i = 0; i < Blocks; i++) b[i][0] = f[i / 2][i % 2], b[i][1] = 0;
-    load_queries<Bytes>(a, queries, R::chunks / 2);
+    load_queries<Bytes, Aligned>(a, queries, R::chunks / 2);
     mma_row<E, Blocks>(s, a, b);
   }
 }
 
 /** o[16 queries][values] += weights v; the weights go from the accumulator's registers straight into A fragments. */
-template <class E, int Bytes, int Blocks>
+template <class E, int Bytes, bool Aligned, int Blocks>
 DEV void weigh_values(float (&o)[Bytes / 16][4], const float (&weights)[Blocks][4], uint32_t values) {
   using R = Rows<Bytes>;
   constexpr int pairs = R::chunks / 2;
@@ -66,7 +66,7 @@ DEV void weigh_values(float (&o)[Bytes / 16][4], const float (&weights)[Blocks][
     if constexpr (pairs > 0) {
       uint32_t at[pairs], f[pairs][4];
 #pragma unroll
-      for (int c = 0; c < pairs; c++) at[c] = values + i * 16 * Bytes + R::at(lane & 15, c * 2 + (lane >> 4));
+      for (int c = 0; c < pairs; c++) at[c] = R::template pair_at<Aligned>(values, lane & 15, lane >> 4, c) + i * 16 * Bytes;
       ldmatrix_x4_trans_n<pairs>(f, at);
 #pragma unroll
       for (int c = 0; c < 2 * pairs; c++) b[c][0] = f[c / 2][c % 2 * 2], b[c][1] = f[c / 2][c % 2 * 2 + 1];
@@ -86,6 +86,8 @@ template <class P> struct TensorSlab {
   using Block = typename P::Block;
   static constexpr int key_bytes = round_up(P::head_dim * 2, 16), value_bytes = round_up(P::value_dim * 2, 16);
   static constexpr int scratch_bytes = 0;
+  // Every tile then begins at a multiple of the rows' width.
+  static constexpr bool aligned = key_bytes == value_bytes;
 
   uint32_t queries;
   float o[value_bytes / 16][4];
@@ -112,7 +114,7 @@ template <class P> struct TensorSlab {
     float s[Keys / 8][4];
 #pragma unroll
     for (int i = 0; i < Keys / 8; i++) s[i][0] = s[i][1] = s[i][2] = s[i][3] = 0;
-    dot_keys<E, key_bytes, Keys / 8>(s, queries, keys);
+    dot_keys<E, key_bytes, aligned, Keys / 8>(s, queries, keys);
     if constexpr (P::bias_count > 0) {
       if (masked) relate<Keys / 8, true>(s, key0);
       else relate<Keys / 8, false>(s, key0);
@@ -127,7 +129,7 @@ template <class P> struct TensorSlab {
     }
     if constexpr (P::normalize == Normalize::softmax) step<Keys / 8>(s);
     else count<Keys / 8>(s);
-    weigh_values<E, value_bytes, Keys / 8>(o, s, values);
+    weigh_values<E, value_bytes, aligned, Keys / 8>(o, s, values);
   }
 
   /** Divides by the row sums and leaves 16 rows of results at `to`. */

@@ -36,6 +36,8 @@ export type Tiles =
       readonly span: number;
     };
 
+type ResidentTiles = Extract<Tiles, { readonly kind: "resident" }>;
+
 const roundUp = (value: number, to: number): number => Math.ceil(value / to) * to;
 export const rowBytes = (columns: number, precision: Precision): number =>
   roundUp(columns * (precision === "f32" ? 4 : 2), 16);
@@ -73,7 +75,12 @@ export const minBlocks = (precision: Precision, valueColumns: number, warps: num
 export const chooseTiles = (problem: TileProblem): Tiles => {
   const span = widestSpan(problem);
   const resident = residentTiles(problem, span);
-  if (resident !== undefined && sharedBytes(problem, resident) <= residentBytes) return resident;
+  if (resident !== undefined) {
+    // Fewer warps need less room for queries.
+    const narrower = { ...resident, warps: Math.min(4, resident.warps) };
+    const fitting = [resident, narrower].find((tiles) => sharedBytes(problem, tiles) <= residentBytes);
+    if (fitting !== undefined) return fitting;
+  }
   // More queries a block read the keys less often; with few there would be too few blocks to fill the device.
   const wide = problem.queries >= 512 && problem.precision !== "f32" && problem.valueColumns <= 96;
   const warps = Math.min(wide ? 8 : 4, Math.max(1, Math.ceil(problem.queries / 16)));
@@ -92,7 +99,7 @@ export const chooseTiles = (problem: TileProblem): Tiles => {
   }
 };
 
-const residentTiles = ({ queries, keys, groups }: TileProblem, span: number): Tiles | undefined => {
+const residentTiles = ({ queries, keys, groups }: TileProblem, span: number): ResidentTiles | undefined => {
   if (keys > 1024) return undefined;
   const groupsPerUnit = Math.min(groups, Math.max(1, Math.floor(16 / Math.max(queries, keys))));
   const querySlots = roundUp(groupsPerUnit * queries, 16);

@@ -24,6 +24,7 @@ struct Attention {
   static constexpr uint32_t shared_bytes = 98304;
   static constexpr Normalize normalize = Normalize::softmax;
   static constexpr bool has_score = false, scaled_first = false;
+  static constexpr int bias_count = 0;  // elements of a head's table of relative biases
   static constexpr float scale = 0.125f, log2_scale = 0.18033688f;  // exponents have base 2
 
   /** What a thread block works on. */
