@@ -1,6 +1,7 @@
 import type { Graph, Node, NodeOf, ValueId } from "../../ir/graph.ts";
 import type { Layout } from "../../ir/layout.ts";
 import type { WeightExpr } from "../../ir/program.ts";
+import { variablesOf } from "../../ir/scalarWalk.ts";
 import { gridRows, prefixRows, rowsOf, sizeOf, type TensorType } from "../../ir/types.ts";
 import { prefixAxes } from "./view.ts";
 
@@ -34,6 +35,7 @@ const constantOf = (node: Node, inputs: readonly Constant[]): WeightExpr | null 
     case "constant":
       return { kind: "constant", shape, values: node.attrs.values };
     case "pointwise":
+      if (variablesOf(node.attrs.body).size > 0) return null;
       return { kind: "elementwise", of: inputs.map((input) => rowsLike(input, node.type)), body: node.attrs.body };
     case "linear":
       if (!x || !y) return null;
@@ -66,7 +68,7 @@ const constantOf = (node: Node, inputs: readonly Constant[]): WeightExpr | null 
       return x ? x.expr : null;
     case "expand":
     case "repeatPrefix":
-      return x ? rowsLike(x, node.type) : null;
+      return x ? repeatedRows(x, node.type) : null;
     case "slice": {
       if (!x || prefixRows(x.type) > 0) return null;
       const { axis, start, step, size } = node.attrs;
@@ -113,6 +115,10 @@ const axesInOrder = (layout: Layout): readonly string[] =>
 /** The rows of a constant repeated to those of a type that has all of its axes. */
 const rowsLike = ({ expr, type }: Constant, to: TensorType): WeightExpr => {
   if (rowsOf(type) === 1 && rowsOf(to) !== 1) return expr; // broadcasts as it is
+  return repeatedRows({ expr, type }, to);
+};
+
+const repeatedRows = ({ expr, type }: Constant, to: TensorType): WeightExpr => {
   const index = broadcastRows(type, to);
   return index.length === rowsOf(type) && index.every((from, row) => from === row)
     ? expr

@@ -23,6 +23,7 @@ import { choose, prefixAxes, rowElement, unflatten, type Coordinates, type Place
 import { bufferRoot, rowsView, type Context, type Launch } from "./context.ts";
 import type { Slot } from "./memory.ts";
 import {
+  bodyAt,
   broadcastElement,
   buffersOf,
   createOperands,
@@ -45,7 +46,7 @@ export const lowerPointwise = (context: Context, node: NodeOf<"pointwise">): Lau
   const into = createOperands(context);
   const ranges = rowRanges(node.type);
   const elements = node.inputs.map((id) => into.access(broadcastElement(context.view(id), node.type, r, n), ranges));
-  return mapLaunch(context, node, into, node.attrs.body, elements, null, elements.length);
+  return mapLaunch(context, node, into, bodyAt(node.attrs.body, node.type, r, n), elements, null, elements.length);
 };
 
 /** Copies a part to its place in an assembled value, for each example of that. */

@@ -1,9 +1,10 @@
 import type { ValueId } from "../../../ir/graph.ts";
 import { layoutOffset } from "../../../ir/layoutOffset.ts";
 import type { Scalar } from "../../../ir/scalar.ts";
-import { literal, lt, sub, variable } from "../../../ir/scalarBuild.ts";
+import { literal, lt, select, sub, variable } from "../../../ir/scalarBuild.ts";
 import type { Ranges } from "../../../ir/scalarRange.ts";
 import { simplify } from "../../../ir/scalarSimplify.ts";
+import { substitute } from "../../../ir/scalarWalk.ts";
 import { prefixRows, rowsOf, type TensorType } from "../../../ir/types.ts";
 import type { Access, Operand } from "../kernels.ts";
 import { choose, prefixAxes, rowElement, unflatten, type Coordinates, type Place, type View } from "../view.ts";
@@ -62,6 +63,19 @@ export const broadcastElement = (view: View, result: TensorType, r: Scalar, n: S
   if (prefixed === 0) return view.grid(unflatten(result.axes, r), c);
   const front = view.prefix(unflatten(prefixAxes(result), r), c);
   return oneRoot(choose(lt(r, prefixed), front, view.grid(unflatten(result.axes, sub(r, prefixed)), c)));
+};
+
+/** A pointwise body with the coordinates of its result's tokens and channels as arithmetic on r and n. */
+export const bodyAt = (body: Scalar, type: TensorType, r: Scalar, n: Scalar): Scalar => {
+  const prefixed = prefixRows(type);
+  const isPrefix = prefixed === 0 ? literal(0) : lt(r, prefixed);
+  const front = unflatten(prefixAxes(type), r);
+  const behind = unflatten(type.axes, sub(r, prefixed));
+  const at = (axis: string): Scalar =>
+    prefixed === 0 ? (behind[axis] ?? literal(0)) : select(isPrefix, front[axis] ?? 0, behind[axis] ?? 0);
+  const coordinates = ["prefix", ...type.axes.map(({ axis }) => axis)].map((axis) => [`x.${axis}`, at(axis)] as const);
+  const all = { ...Object.fromEntries(coordinates), "x.isPrefix": isPrefix, channel: n };
+  return simplify(substitute(body, all), rowRanges(type));
 };
 
 export const oneRoot = (place: Place | "two roots"): Place => {

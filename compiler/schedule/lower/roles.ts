@@ -1,5 +1,6 @@
 import type { Graph, Node, NodeOf, ValueId } from "../../../ir/graph.ts";
 import type { WeightExpr } from "../../../ir/program.ts";
+import { variablesOf } from "../../../ir/scalarWalk.ts";
 import { gridRows, prefixRows, type TensorType } from "../../../ir/types.ts";
 import { findConstants } from "../constants.ts";
 import { isViewOp } from "../view.ts";
@@ -104,6 +105,8 @@ const kernelInFront = (
   open: Map<ValueId, ValueId>,
   node: (id: ValueId) => Node,
 ): ValueId | null => {
+  // What depends on a token's place is a kernel of its own.
+  if (variablesOf(value.attrs.body).size > 0) return null;
   const joined = value.inputs.filter(
     (id) => open.has(id) && uses.get(id)?.length === 1 && sameElements(node(id).type, value.type),
   );
