@@ -42,6 +42,8 @@ export type CompileImagesOptions = {
   readonly environment?: NodeJS.ProcessEnv;
   /** Where compiled images are kept; see `cacheFolder`. */
   readonly cache?: string;
+  /** Where the headers that kernels include are: the package's `templates` unless given. */
+  readonly headers?: string;
 };
 
 /**
@@ -55,11 +57,14 @@ export async function compileImages(
 ): Promise<readonly KernelImage[]> {
   const environment = options.environment ?? process.env;
   const cache = options.cache ?? cacheFolder(environment);
+  const headers = options.headers ?? join(packageRoot(), "templates");
   const compilers = new Map<ImageTarget, Compiler>();
   for (const target of targets) {
     compilers.set(
       target,
-      target === "emulated" ? await emulatedCompiler(environment) : await cudaCompiler(target, environment),
+      target === "emulated"
+        ? await emulatedCompiler(headers, environment)
+        : await cudaCompiler(target, headers, environment),
     );
   }
   const jobs = targets.flatMap((target) => kernels.map((kernel) => ({ kernel, target })));
@@ -67,7 +72,7 @@ export async function compileImages(
   return sideBySide(jobs, jobLimit(), async ({ kernel, target }, signal) => {
     const compiler = compilers.get(target);
     if (compiler === undefined) throw new Error(`no compiler for ${target}`);
-    const { image, cached } = await compileImage(kernel, target, compiler, { cache, environment, signal });
+    const { image, cached } = await compileImage(kernel, target, compiler, { cache, headers, environment, signal });
     done++;
     options.onProgress?.({ done, total: jobs.length, kernel: kernel.name, target, cached });
     return image;
@@ -83,24 +88,27 @@ type Compiler = {
 };
 const imageFile = "image";
 
-const headers = (): string => join(packageRoot(), "templates");
-
-async function cudaCompiler(target: string, environment: NodeJS.ProcessEnv): Promise<Compiler> {
+async function cudaCompiler(target: string, headers: string, environment: NodeJS.ProcessEnv): Promise<Compiler> {
   const tool = await findNvcc(environment);
   const code = target.slice("sm_".length);
   const flags = ["-std=c++17", "-O3", "-gencode", `arch=compute_${code},code=sm_${code}`, "-cubin", "-Xptxas", "-v"];
-  return { tool, key: flags.join(" "), arguments: (file) => [...flags, "-I", headers(), "-o", imageFile, file] };
+  return { tool, key: flags.join(" "), arguments: (file) => [...flags, "-I", headers, "-o", imageFile, file] };
 }
 
-async function emulatedCompiler(environment: NodeJS.ProcessEnv): Promise<Compiler> {
+async function emulatedCompiler(headers: string, environment: NodeJS.ProcessEnv): Promise<Compiler> {
   const tool = await findHostCompiler(environment);
   const flags = ["-std=c++17", "-O1", "-fPIC", "-shared", "-ffp-contract=off", "-w", "-DFOVEA_EMULATE"];
   // Reports of the emulated device name files: paths of this machine have no place in an image.
-  const places = [`-ffile-prefix-map=${headers()}=templates`, "-I", headers()];
+  const places = [`-ffile-prefix-map=${headers}=templates`, "-I", headers];
   return { tool, key: flags.join(" "), arguments: (file) => [...flags, ...places, "-o", imageFile, "-x", "c++", file] };
 }
 
-type Context = { readonly cache: string; readonly environment: NodeJS.ProcessEnv; readonly signal: AbortSignal };
+type Context = {
+  readonly cache: string;
+  readonly headers: string;
+  readonly environment: NodeJS.ProcessEnv;
+  readonly signal: AbortSignal;
+};
 type Remarks = { readonly ptxas: PtxasReport | null; readonly log: string };
 
 async function compileImage(
@@ -109,8 +117,9 @@ async function compileImage(
   compiler: Compiler,
   context: Context,
 ): Promise<{ readonly image: KernelImage; readonly cached: boolean }> {
+  const { headers } = context;
   const file = `${kernel.name}.cu`;
-  const included = await includedFiles(kernel.source, headers(), [headers()]);
+  const included = await includedFiles(kernel.source, headers, [headers]);
   const key = contentKey(
     "1",
     target,
@@ -134,7 +143,7 @@ async function runCompiler(
   target: ImageTarget,
   { tool, arguments: argumentsFor }: Compiler,
   folder: string,
-  { environment, signal }: Context,
+  { headers, environment, signal }: Context,
 ): Promise<Remarks> {
   const file = `${kernel.name}.cu`;
   await writeFile(join(folder, file), kernel.source);
@@ -146,7 +155,7 @@ async function runCompiler(
   const what = `${kernel.name} for ${target} (from templates/${kernel.family}/)`;
   if (run.code !== 0) {
     const reason =
-      run.problem === "" ? explainError(run.output, { file, source: kernel.source }, headers()) : run.problem;
+      run.problem === "" ? explainError(run.output, { file, source: kernel.source }, headers) : run.problem;
     throw new ToolError("compiler-failed", `${tool.path} could not compile ${what}: ${reason}`, {
       hint: "generated code should always compile: report this with the kernel's text",
       log: run.output,

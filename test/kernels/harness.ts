@@ -20,6 +20,8 @@ export type Launch = {
   readonly batch: number;
   /** What `$weight` is, shaped [columns, taps * channels]. */
   readonly weight?: { readonly shape: readonly number[]; readonly data: Float64Array };
+  /** Where the headers are that the kernel includes, if not where they belong. */
+  readonly headers?: string;
 };
 
 /** The parts of an operand that a kernel uses, where the whole would not fit into this machine: first element and values. */
@@ -43,7 +45,12 @@ const strictChecks: Checks = { bounds: 1, uninitialised: 1, races: 1, counters: 
  * an operand's bounds fail the launch.
  */
 export async function launch(run: Launch, checks: Checks = strictChecks): Promise<LaunchResult> {
-  const [image] = await compileImages([{ name: run.name, family: "test", source: run.kernel.source }], ["emulated"]);
+  const source = { name: run.name, family: "test", source: run.kernel.source };
+  const [image] = await compileImages(
+    [source],
+    ["emulated"],
+    run.headers === undefined ? {} : { headers: run.headers },
+  );
   if (image === undefined) throw new Error("no image");
   const device = await emulatedDevice();
   return device.use((driver) => {

@@ -1,0 +1,22 @@
+import { describe, expect, it } from "vitest";
+import { meaningOfAttention, orderOfAttention, placesOfAttention } from "./attentionMutants.ts";
+import { symptomsOf, symptomsOfMutant } from "./mutant.ts";
+import { attentionProbes, probe } from "./probes.ts";
+
+// Every check must be able to fail: with a bug planted into the text of a kernel, one does.
+
+describe("kernels without a bug", () => {
+  it.each(attentionProbes)("%s shows none", async (name) => {
+    expect([...(await symptomsOf(name, probe(name).emitted.source))]).toEqual([]);
+  });
+});
+
+describe.each([
+  ["order", orderOfAttention],
+  ["places", placesOfAttention],
+  ["meaning", meaningOfAttention],
+])("bugs of %s", (_name, mutants) => {
+  it.each(mutants)("$bug: $caught", async (mutant) => {
+    expect([...(await symptomsOfMutant(mutant))]).toContain(mutant.caught);
+  });
+});

@@ -1,0 +1,21 @@
+import { describe, expect, it } from "vitest";
+import { symptomsOf, symptomsOfMutant } from "./mutant.ts";
+import { mutantsOfProducts, mutantsOfRowsAndMaps } from "./otherMutants.ts";
+import { otherProbes, probe } from "./probes.ts";
+
+// As attention.test.ts, for the other families.
+
+describe("kernels without a bug", () => {
+  it.each(otherProbes)("%s shows none", async (name) => {
+    expect([...(await symptomsOf(name, probe(name).emitted.source))]).toEqual([]);
+  });
+});
+
+describe.each([
+  ["products", mutantsOfProducts],
+  ["rows and maps", mutantsOfRowsAndMaps],
+])("bugs in %s", (_name, mutants) => {
+  it.each(mutants)("$bug: $caught", async (mutant) => {
+    expect([...(await symptomsOfMutant(mutant))]).toContain(mutant.caught);
+  });
+});
