@@ -12,8 +12,9 @@ import { prefixAxes } from "./view.ts";
 export const findConstants = (graph: Graph): ReadonlyMap<ValueId, WeightExpr> => {
   const found = new Map<ValueId, WeightExpr>();
   const types = new Map(graph.nodes.map((node) => [node.id, node.type]));
+  const padded = onlyPadded(graph);
   for (const node of graph.nodes) {
-    if (node.op === "input") continue;
+    if (node.op === "input" || (node.op === "expand" && padded.has(node.id))) continue;
     const inputs = node.inputs.map((id) => ({ expr: found.get(id), type: types.get(id) }));
     const known: Constant[] = [];
     for (const { expr, type } of inputs) if (expr && type) known.push({ expr, type });
@@ -22,6 +23,14 @@ export const findConstants = (graph: Graph): ReadonlyMap<ValueId, WeightExpr> =>
     if (expr) found.set(node.id, expr);
   }
   return found;
+};
+
+/** Values that nothing but pads read, which no constant is made of: address maps repeat them for nothing. */
+const onlyPadded = (graph: Graph): ReadonlySet<ValueId> => {
+  const [byPads, byOthers] = [new Set<ValueId>(), new Set(graph.outputs.map(({ value }) => value))];
+  for (const { value } of graph.kept) byOthers.add(value);
+  for (const { op, inputs } of graph.nodes) for (const id of inputs) (op === "pad" ? byPads : byOthers).add(id);
+  return new Set([...byPads].filter((id) => !byOthers.has(id)));
 };
 
 type Constant = { readonly expr: WeightExpr; readonly type: TensorType };

@@ -260,6 +260,22 @@ describe("foldNorms", () => {
       "
     `);
   });
+  const paddedNorm = (width: string): string => `${grid}
+    %1 = normalize %0 {eps=0.000001, groups=1, axes=[]}
+    ${vector(2, "norm.weight")}
+    ${vector(3, "norm.bias")}
+    %4 = pointwise %1, %2, %3 {body=$0 * $1 + $2}
+    %5 = pad %4 {before=[], after=[h ${width}]}
+    ${weight(6, "qkv.weight")}
+    %7 = linear %5, %6
+    output "y" = %7 "b h c"`;
+  test("normalises behind a padding, whose tokens get no shift", () => {
+    const text = after(foldNorms, paddedNorm("2"));
+    expect(text).toContain("pad %0 {before=[], after=[h 2]}");
+    expect(text).toMatch(/%(\d+).* = normalize [^]*linear %\1, /);
+    expect(text).toMatch(/%(\d+): \[h 3; 4\] = expand [^]*pad %\1 /);
+  });
+  test("leaves a normalisation that is cut", () => untouched(foldNorms, paddedNorm("-1")));
   test("leaves a normalisation that is read as it stands", () =>
     untouched(foldNorms, `${normed}\noutput "n" = %4 "b h c"`));
 });

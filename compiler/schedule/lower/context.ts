@@ -47,6 +47,8 @@ export type Context = {
   /** The address map of a value, down to the memory of its root. */
   readonly view: (id: ValueId) => View;
   readonly root: (root: Root) => RootMemory;
+  /** A table of a score, channel by channel where it is known when weights are loaded: a head reads its elements side by side. */
+  readonly table: (id: ValueId) => View;
   /** How many pairs of a query and a key a pattern lets meet. */
   readonly visiblePairs: (pattern: Pattern, query: TensorType, key: TensorType) => number;
 };
@@ -94,6 +96,24 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision):
     roots.set(root, { source: { kind: "buffer", buffer: slot.buffer.id }, operand: operandOf(slot.buffer) });
     return rowsView(node.type, root, slot);
   };
+  const table = (id: ValueId): View => {
+    const { type } = roles.node(id);
+    const role = roles.of(id);
+    const [rows, { channels }] = [rowsOf(type), type];
+    if (role.kind !== "constant" || type.element === "int" || channels === 1 || prefixRows(type) > 0) return view(id);
+    const root = `table ${id}`;
+    roots.set(root, {
+      source: { kind: "weight", value: { kind: "permute", of: role.expr, order: [1, 0] }, storage: "f32" },
+      operand: { storage: "f32", exampleStride: 0, exampleSize: rows * channels },
+    });
+    const place = (row: Scalar, c: Scalar): Place => ({ root, offset: add(mul(c, rows), row), ...certain });
+    return {
+      type,
+      rows: place,
+      grid: (at, c) => place(flatten(type.axes, at), c),
+      prefix: (at, c) => place(flatten(prefixAxes(type), at), c),
+    };
+  };
   const pairs = new Map<string, number>();
   return {
     graph,
@@ -108,6 +128,7 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision):
     precision,
     memory,
     view,
+    table,
     root: (root) => {
       const found = roots.get(root);
       if (!found) throw new Error(`internal: no memory for ${root}`);

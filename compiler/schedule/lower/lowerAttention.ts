@@ -37,7 +37,7 @@ export const lowerAttention = (context: Context, attend: NodeOf<"attend">): Laun
     k: reads[1],
     v: reads[2],
     tables: tables.map((table) => {
-      const view = context.view(table);
+      const view = context.table(table);
       const at = Object.fromEntries(view.type.axes.map(({ axis }, i) => [axis, variable(`i${i}`)]));
       const ranges: Ranges = Object.fromEntries(
         view.type.axes.map(({ size }, i) => [`i${i}`, { min: 0, max: size - 1 }]),
