@@ -195,6 +195,14 @@ export class Grid<in out A extends Axis> extends AnyGrid {
       "attend(q, k, v, { score: (s, q, k) => (mask.of(k) > 0 ? s : -Infinity) })",
     );
   }
+  /** Inside a score alone: the element at these coordinates, one for each axis in the grid's order, then the channel. */
+  element(...index: readonly number[]): number {
+    return fail(
+      "bad-argument",
+      { op: "element", problem: `element(${index.join(", ")}) is read inside a score only` },
+      "attend(q, k, v, { score: (s, q, k, head) => s + bias.element(q.n, k.n, head) })",
+    );
+  }
 
   /** The tokens at one position of an axis, which goes. */
   at<X extends A>(axis: X, index: number): Grid<Exclude<A, X>> {

@@ -2,6 +2,7 @@
 export type { At, Axis, Sizes } from "./axes.ts";
 export { attend, type AttendOptions, type Score, score } from "./attend.ts";
 export type { Schema } from "./config.ts";
+export { constant, deformable, type DeformableOptions } from "./deformable.ts";
 export { type AnyGrid, concat, type Grid } from "./grid.ts";
 export { modulo as mod } from "./lambda.ts";
 export { withSource } from "./lambdaSource.ts";

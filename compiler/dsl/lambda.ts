@@ -135,13 +135,17 @@ function lower(expr: LambdaExpr, scope: Scope): Meaning {
   }
 }
 
-/** `parameter.at(i, j)`, or `grid.of(k, channel)`: the grid's element where the position k is. */
+/** `parameter.at(i, j)`, `grid.element(i, j, channel)`, or `grid.of(k, channel)`: the grid's element where the position k is. */
 function lowerRead(expr: Extract<LambdaExpr, { kind: "read" }>, scope: Scope): Scalar {
   const at = placeOf(expr.place);
   const table = lower(expr.of, scope);
-  if (table.kind === "plain" && table.value instanceof Parameter && expr.method === "at")
+  const isIndexed =
+    table.kind === "plain" &&
+    ((table.value instanceof Parameter && expr.method === "at") ||
+      (table.value instanceof AnyGrid && expr.method === "element"));
+  if (isIndexed)
     return loadFrom(
-      table.value,
+      table.value as Parameter | AnyGrid,
       expr.arguments.map((each) => lowerScalar(each, scope)),
       scope,
       at,

@@ -48,10 +48,10 @@ export type LambdaExpr =
       readonly arguments: readonly LambdaExpr[];
       readonly place: SourcePlace;
     }
-  /** `parameter.at(…)` and `grid.of(…)`, the methods that a lambda may call. */
+  /** `parameter.at(…)`, `grid.of(…)` and `grid.element(…)`, the methods that a lambda may call. */
   | {
       readonly kind: "read";
-      readonly method: "at" | "of";
+      readonly method: "at" | "of" | "element";
       readonly of: LambdaExpr;
       readonly arguments: readonly LambdaExpr[];
       readonly place: SourcePlace;

@@ -264,7 +264,7 @@ class LambdaReader {
           name: this.#mathName(callee),
           arguments: e.arguments.map((each) => this.#expression(each)),
         };
-      if (name === "at" || name === "of")
+      if (name === "at" || name === "of" || name === "element")
         return {
           kind: "read",
           method: name,
