@@ -4,7 +4,7 @@ import { partName, positionsIn, type GroupTokens, type Groups } from "./groups.t
 
 /** What a tile of queries and a block of keys are to each other. */
 export const empty = 0;
-export const partial = 1;
+const partial = 1;
 export const full = 2;
 
 /** Slots of a thread block: `groups` groups of tokens, each unit of `slots` slots holding `groups / units` of them side by side. */

@@ -25,7 +25,7 @@ export type Relation = Partition | "none";
  * The finest partition that the pattern respects between queries and keys of these kinds. A prefix token has no position
  * on the axes that its prefix does not repeat over, so that nothing is said of those.
  */
-export const relationOf = (pattern: Pattern, from: TokenKind, to: TokenKind, ends: Ends): Relation => {
+const relationOf = (pattern: Pattern, from: TokenKind, to: TokenKind, ends: Ends): Relation => {
   const shared = sharedAxes(ends);
   switch (pattern.kind) {
     case "all":
@@ -96,7 +96,7 @@ export const windowPartition = (
 const residuePartition = (stride: number): AxisPartition | undefined =>
   stride > 1 ? { kind: "residue", stride } : undefined;
 
-export const sharedAxes = ({ query, key }: Ends): readonly string[] =>
+const sharedAxes = ({ query, key }: Ends): readonly string[] =>
   query.axes.map(({ axis }) => axis).filter((axis) => sizeOf(key, axis) !== undefined);
 
 /** Axes on which both tokens have a position: prefix tokens only on those that their prefix repeats over. */
@@ -108,7 +108,7 @@ const positionedAxes = (from: TokenKind, to: TokenKind, ends: Ends): readonly st
   );
 
 /** What holds of both: the coarser part of each axis that both divide. */
-export const join = (a: Relation, b: Relation): Relation => {
+const join = (a: Relation, b: Relation): Relation => {
   if (a === "none") return b;
   if (b === "none") return a;
   return new Map(
@@ -121,7 +121,7 @@ export const join = (a: Relation, b: Relation): Relation => {
 };
 
 /** As `join`, where `b` is silent about the axes that `speaks` does not name. */
-export const joinWhere = (a: Relation, b: Relation, speaks: readonly string[]): Relation => {
+const joinWhere = (a: Relation, b: Relation, speaks: readonly string[]): Relation => {
   if (a === "none" || b === "none") return join(a, b);
   const silent = [...a].filter(([axis]) => !speaks.includes(axis));
   const joined = join(a, b);

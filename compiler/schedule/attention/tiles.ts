@@ -45,7 +45,7 @@ export const rowBytes = (columns: number, precision: Precision): number =>
 /** Shared memory of a thread block that still leaves room for a second one on a multiprocessor of sm_90, nearly so on sm_80. */
 const residentBytes = 100 * 1024;
 /** What one thread block may have on sm_80, the smallest of the targets. */
-export const mostSharedBytes: number = 163 * 1024;
+const mostSharedBytes = 163 * 1024;
 
 /**
  * Keys a step: 64 keep 32 score registers beside the 32 sums of head dimension 64. Wider heads have more sums and take
