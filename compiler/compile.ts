@@ -17,5 +17,11 @@ export const compileGraph = (traced: Graph, options: CompileOptions): Compiled =
   const launches = reuseInPlace(lowered.launches);
   const plan = planBuffers(lowered.buffers, launches);
   const { program, sources } = assembleProgram(graph, launches, plan, options, emitKernel);
-  return { program, sources, stages, fusions: fusionNotes(graph, lowered.roles), plan };
+  // A step is a launch.
+  const computations = new Map(
+    program.steps.flatMap(({ kernel }, i) =>
+      launches.slice(i, i + 1).map((launch) => [kernel, launch.kernel] as const),
+    ),
+  );
+  return { program, sources, computations, stages, fusions: fusionNotes(graph, lowered.roles), plan };
 };

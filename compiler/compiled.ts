@@ -2,6 +2,7 @@ import type { Graph, Span } from "../ir/graph.ts";
 import type { Program } from "../ir/program.ts";
 import type { Precision } from "../ir/types.ts";
 import type { Plan } from "./schedule/buffers.ts";
+import type { FusedKernel } from "./schedule/kernels.ts";
 
 export type CompileOptions = {
   /** How activations and weights are stored; sums are float32 in all of them. */
@@ -17,6 +18,8 @@ export type Compiled = {
   readonly program: Program;
   /** The text of each kernel, by `kernel.source`. */
   readonly sources: ReadonlyMap<string, string>;
+  /** What each kernel computes, by its name. */
+  readonly computations: ReadonlyMap<string, FusedKernel>;
   /** The graph after each pass, in order; `graph` is the same object where a pass changed nothing. */
   readonly stages: readonly Stage[];
   /** What was fused and what was not, and why. */

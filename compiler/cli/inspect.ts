@@ -1,9 +1,12 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Precision } from "../../ir/types.ts";
 import { printGraph } from "../../ir/print.ts";
 import { compileGraph, type Compiled, type FusionNote } from "../compile.ts";
 import { printKernels, printStages } from "./build.ts";
 import { exitCodes, unknownName } from "./failure.ts";
 import { readablePath } from "./figures.ts";
+import { patternMaps, patternPictures, printPatterns } from "./patterns.ts";
 import { type ModelOptions, traceModel } from "./model.ts";
 import type { BatchRange } from "./options.ts";
 import type { Paint, Terminal } from "./terminal.ts";
@@ -17,6 +20,10 @@ export type InspectOptions = ModelOptions & {
   readonly stage: string | null;
   /** Prints this kernel's text, and nothing else. */
   readonly kernel: string | null;
+  /** Draws which tiles of queries meet which keys, and nothing else. */
+  readonly pattern: boolean;
+  /** A folder for a picture of each pattern. */
+  readonly svg: string | null;
   readonly json: boolean;
 };
 
@@ -25,12 +32,24 @@ export async function inspect(file: string, options: InspectOptions, terminal: T
   const graph = await traceModel(file, options, terminal);
   const compiled = await terminal.task(`compiling ${graph.name}`, () => compileGraph(graph, options));
   terminal.print(describe(compiled, options, terminal.paint));
+  if (options.svg !== null) writePictures(compiled, options.svg, terminal);
   return exitCodes.success;
 }
 
-function describe(compiled: Compiled, { stage, kernel, json }: InspectOptions, paint: Paint): string {
+function writePictures(compiled: Compiled, folder: string, terminal: Terminal): void {
+  mkdirSync(folder, { recursive: true });
+  for (const [name, picture] of patternPictures(compiled)) {
+    const file = join(folder, `${name}.svg`);
+    writeFileSync(file, picture);
+    terminal.print(`wrote ${readablePath(file)}`);
+  }
+}
+
+function describe(compiled: Compiled, { stage, kernel, pattern, json }: InspectOptions, paint: Paint): string {
   if (stage !== null) return stageText(compiled, stage);
   if (kernel !== null) return kernelText(compiled, kernel);
+  if (pattern)
+    return json ? JSON.stringify({ patterns: patternMaps(compiled) }, null, 2) : printPatterns(compiled, paint);
   if (json) {
     const stages = compiled.stages.map(({ name, graph, ms }) => ({ name, values: graph.nodes.length, ms }));
     return JSON.stringify({ stages, fusions: compiled.fusions, program: compiled.program }, null, 2);

@@ -33,7 +33,13 @@ export async function main(args: readonly string[]): Promise<number> {
 type Json = { readonly json?: true };
 type ModelFlags = ModelOptions & Json & { readonly dtype: Precision; readonly batch: parse.BatchRange };
 type BuildFlags = ModelFlags & { readonly arch?: readonly ImageTarget[]; readonly out?: string };
-type InspectFlags = ModelFlags & { readonly stage?: string; readonly kernel?: string; readonly keep?: true };
+type InspectFlags = ModelFlags & {
+  readonly stage?: string;
+  readonly kernel?: string;
+  readonly pattern?: true;
+  readonly svg?: string;
+  readonly keep?: true;
+};
 type DeviceFlags = ModelOptions & Json & { readonly device: parse.DeviceName; readonly dtype?: Precision };
 type RunFlags = DeviceFlags & {
   readonly weights: string;
@@ -130,6 +136,8 @@ function createProgram(finish: (status: number) => void): Command {
     .addOption(batch())
     .option("--stage <pass>", "print the graph as this pass, by name or number, left it")
     .option("--kernel <name>", "print the text of this kernel")
+    .option("--pattern", "draw which queries of each attention meet which keys, and count what is computed")
+    .option("--svg <folder>", "write these drawings as pictures")
     .option("--keep", "the plan that keeps every published intermediate")
     .addOption(json())
     .action(async (model: string, flags: InspectFlags) => {
@@ -140,6 +148,8 @@ function createProgram(finish: (status: number) => void): Command {
         keep: flags.keep === true,
         stage: flags.stage ?? null,
         kernel: flags.kernel ?? null,
+        pattern: flags.pattern === true,
+        svg: flags.svg ?? null,
         json: flags.json === true,
       };
       finish(await inspect(model, options, openTerminal(flags)));
