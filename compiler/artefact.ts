@@ -1,9 +1,10 @@
 import { createHash, randomBytes } from "node:crypto";
-import { mkdir, readFile, rename, rm, writeFile, readdir, stat } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm, writeFile, readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Kernel, Program, PtxasReport } from "../ir/program.ts";
-import { printProgram } from "../ir/programText.ts";
+import { artefactMark, printManifest } from "../ir/programText.ts";
 import type { Compiled } from "./compile.ts";
+import { packageVersion } from "./packageRoot.ts";
 import type { KernelImage } from "./toolchain/compileImages.ts";
 
 /** An artefact that could not be written. What stood at its place before is there still. */
@@ -16,52 +17,89 @@ const manifestName = "manifest.json";
 /** A program with its images, and all files of its artefact but the manifest, by path. */
 export type PackedArtefact = { readonly program: Program; readonly files: ReadonlyMap<string, Uint8Array> };
 
-/** Names the images kernels/NAME.TARGET.cubin (.so for the emulated device) and sums up every file. */
+/**
+ * Names the images kernels/NAME.TARGET.cubin (.ptx for those that newer GPUs compile, .so for the emulated device) and
+ * sums up every file. `more` are other files, by path.
+ */
 export function packArtefact(
   { program, sources }: Pick<Compiled, "program" | "sources">,
   images: readonly KernelImage[],
+  more: ReadonlyMap<string, Uint8Array> = new Map(),
 ): PackedArtefact {
   const files = new Map<string, Uint8Array>();
   for (const [path, source] of sources) files.set(path, Buffer.from(source, "utf8"));
   const kernels = program.kernels.map((kernel) => withImages(kernel, images, files));
+  for (const [path, content] of more) files.set(path, content);
   const checksums = Object.fromEntries([...files].map(([path, content]) => [path, sha256(content)]));
   return { program: { ...program, kernels, checksums }, files };
 }
 
+/** Artefacts of this ending are one file. */
+export const isFilePlace = (place: string): boolean => place.endsWith(".fovea");
+
 /**
- * Writes manifest.json and the files. Everything is written beside `directory` first and then takes its place in one
+ * Writes manifest.json and the files: to a folder, or into one file where its name ends with ".fovea". Everything is written beside `directory` first and then takes its place in one
  * step, so that whoever reads it finds the old artefact or the new one and never half of either, whatever else writes
- * there and whenever the disk is full. `directory` may be missing, empty, or an artefact; anything else is left alone
- * and refused.
+ * there and whenever the disk is full. `where` may be missing, an empty folder, or an artefact; anything else is left
+ * alone and refused.
  */
-export async function writeArtefact({ program, files }: PackedArtefact, directory: string): Promise<void> {
-  const place = resolve(directory);
-  await mustBeReplaceable(place);
+export async function writeArtefact({ program, files }: PackedArtefact, where: string): Promise<void> {
+  const place = resolve(where);
+  const isFile = isFilePlace(where);
+  await (isFile ? fileMustBeReplaceable(place) : mustBeReplaceable(place));
   const draft = beside(place);
+  const manifest = Buffer.from(
+    printManifest(program, packageVersion(), (text) => sha256(Buffer.from(text))),
+    "utf8",
+  );
+  const all = new Map([...files, [manifestName, manifest]]);
   try {
     await mkdir(dirname(place), { recursive: true });
-    for (const [path, content] of [...files, [manifestName, Buffer.from(printProgram(program), "utf8")] as const]) {
-      await mkdir(dirname(join(draft, path)), { recursive: true });
-      await writeFile(join(draft, path), content, { flush: true });
-    }
-    await takePlace(draft, place);
+    if (isFile) await writeFile(draft, encodeFile(all), { flush: true });
+    else
+      for (const [path, content] of all) {
+        await mkdir(dirname(join(draft, path)), { recursive: true });
+        await writeFile(join(draft, path), content, { flush: true });
+      }
+    await (isFile ? rename(draft, place) : takePlace(draft, place));
   } catch (error) {
     // What went wrong first is what is told, even if the draft cannot be removed either.
     await rm(draft, { recursive: true, force: true }).catch(() => {});
-    throw new ArtefactError(`the artefact "${directory}" could not be written: ${reasonOf(error)}`, { cause: error });
+    throw new ArtefactError(`the artefact "${where}" could not be written: ${reasonOf(error)}`, { cause: error });
   }
+}
+
+/** One safetensors file: every file is a tensor of bytes by its path. */
+function encodeFile(files: ReadonlyMap<string, Uint8Array>): Uint8Array {
+  const [field, mark] = artefactMark;
+  const header: Record<string, unknown> = { __metadata__: { [field]: mark } };
+  let end = 0;
+  for (const [path, { length }] of files) {
+    header[path] = { dtype: "U8", shape: [length], data_offsets: [end, end + length] };
+    end += length;
+  }
+  const json = Buffer.from(JSON.stringify(header));
+  const text = Buffer.concat([json, Buffer.alloc((8 - (json.length % 8)) % 8, " ")]);
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(text.length));
+  return Buffer.concat([length, text, ...files.values()]);
 }
 
 function withImages(kernel: Kernel, images: readonly KernelImage[], files: Map<string, Uint8Array>): Kernel {
   const paths: Record<string, string> = {};
   const reports: Record<string, PtxasReport> = {};
   for (const { target, image, ptxas } of images.filter((each) => each.kernel === kernel.name)) {
-    const path = `${dirname(kernel.source)}/${kernel.name}.${target}.${target === "emulated" ? "so" : "cubin"}`;
+    const path = `${dirname(kernel.source)}/${kernel.name}.${target}.${extensionOf(target)}`;
     files.set(path, image);
     paths[target] = path;
     if (ptxas !== null) reports[target] = ptxas;
   }
   return { ...kernel, images: paths, ptxas: reports };
+}
+
+function extensionOf(target: string): string {
+  if (target === "emulated") return "so";
+  return target.startsWith("compute_") ? "ptx" : "cubin";
 }
 
 /** A name in the same folder, so that a rename stays within one file system. */
@@ -91,7 +129,8 @@ const occupied: ReadonlySet<string> = new Set(["ENOTEMPTY", "EEXIST"]);
 async function mustBeReplaceable(place: string): Promise<void> {
   const found = await stat(place).catch(() => null);
   if (found === null) return;
-  if (!found.isDirectory()) throw new ArtefactError(`"${place}" is a file; an artefact is a folder`);
+  if (!found.isDirectory())
+    throw new ArtefactError(`"${place}" is a file; an artefact is a folder, or a file named NAME.fovea`);
   const entries = await readdir(place);
   if (entries.length === 0) return;
   const manifest = await readFile(join(place, manifestName), "utf8").catch(() => "");
@@ -100,6 +139,17 @@ async function mustBeReplaceable(place: string): Promise<void> {
       `"${place}" holds other files (${entries.slice(0, 3).join(", ")}): choose a folder of its own`,
     );
   }
+}
+
+async function fileMustBeReplaceable(place: string): Promise<void> {
+  const found = await stat(place).catch(() => null);
+  if (found === null) return;
+  if (!found.isFile()) throw new ArtefactError(`"${place}" is a folder; an artefact of this name is one file`);
+  await using file = await open(place);
+  const head = Buffer.alloc(200);
+  const { bytesRead } = await file.read(head, 0, head.length, 0);
+  if (bytesRead > 0 && !head.includes(artefactMark[1]))
+    throw new ArtefactError(`"${place}" is a file of something else: choose another name`);
 }
 
 const sha256 = (content: Uint8Array): string => createHash("sha256").update(content).digest("hex");

@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -16,4 +16,16 @@ export function packageRoot(): string {
     root = folder;
   }
   return root;
+}
+
+let version: string | undefined;
+
+/** fovea's version, from its package.json. */
+export function packageVersion(): string {
+  if (version === undefined) {
+    const manifest: unknown = JSON.parse(readFileSync(join(packageRoot(), "package.json"), "utf8"));
+    version =
+      typeof manifest === "object" && manifest !== null && "version" in manifest ? String(manifest.version) : "0";
+  }
+  return version;
 }

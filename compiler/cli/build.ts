@@ -6,7 +6,7 @@ import { compileGraph, type Compiled } from "../compile.ts";
 import type { ImageTarget } from "../toolchain/compileImages.ts";
 import { exitCodes } from "./failure.ts";
 import { bytes, milliseconds } from "./figures.ts";
-import { compileKernels, usualTargets } from "./images.ts";
+import { compileKernels, usualTargets, withPtx } from "./images.ts";
 import { type ModelOptions, traceModel } from "./model.ts";
 import type { BatchRange } from "./options.ts";
 import { type Column, type Paint, table, type Terminal } from "./terminal.ts";
@@ -27,7 +27,7 @@ export async function build(file: string, options: BuildOptions, terminal: Termi
   const compiled = await terminal.task(`compiling ${graph.name}`, () =>
     compileGraph(graph, { precision: options.precision, batch: options.batch, keep: false }),
   );
-  const targets = options.targets ?? (await usualTargets());
+  const targets = withPtx(options.targets ?? (await usualTargets()));
   const images = await compileKernels(compiled, targets, terminal);
   const folder = options.out ?? `${graph.name.replaceAll("/", "-")}-${options.precision}`;
   const artefact = packArtefact(compiled, images);

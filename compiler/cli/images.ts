@@ -30,6 +30,16 @@ export async function usualTargets(): Promise<readonly ImageTarget[]> {
   return (await hasNvcc()) ? ["emulated", ...usualArchitectures] : ["emulated"];
 }
 
+/**
+ * The targets, and PTX of the newest architecture among them where none is asked for: a binary runs on no GPU of a later
+ * generation, and PTX on all of them.
+ */
+export function withPtx(targets: readonly ImageTarget[]): readonly ImageTarget[] {
+  const codes = targets.flatMap((target) => /^sm_(\d+)/.exec(target)?.[1] ?? []).map(Number);
+  if (codes.length === 0 || targets.some((target) => target.startsWith("compute_"))) return targets;
+  return [...targets, `compute_${Math.max(...codes)}`];
+}
+
 export async function hasNvcc(): Promise<boolean> {
   try {
     await findNvcc();

@@ -3,6 +3,7 @@ import type { ParameterSlot } from "../../ir/program.ts";
 import type { Precision } from "../../ir/types.ts";
 import { readArtefact } from "../../runtime/artefact.ts";
 import type { Checkpoint } from "../../runtime/checkpoint.ts";
+import { isFilePlace } from "../artefact.ts";
 import { chooseDevice } from "./device.ts";
 import { CommandError } from "./failure.ts";
 import { type ModelOptions, traceModel } from "./model.ts";
@@ -25,7 +26,8 @@ export type NetworkOptions = ModelOptions & {
 };
 
 export async function openNetwork(path: string, options: NetworkOptions, terminal: Terminal): Promise<Network> {
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) return openArtefact(path, options, terminal);
+  const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  if (isFolder || isFilePlace(path)) return openArtefact(path, options, terminal);
   const graph = await traceModel(path, options, terminal);
   return {
     inputs: graphInputs(graph),

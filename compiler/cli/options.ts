@@ -32,16 +32,19 @@ export function parseBatch(text: string): BatchRange {
   return { min, max };
 }
 
-/** `sm_80,sm_90a,emulated`: what kernels are compiled for. */
+/** `sm_80,sm_90a,compute_90,emulated`: what kernels are compiled for. */
 export function parseTargets(text: string): readonly ImageTarget[] {
   const targets = text.split(",").map((each) => each.trim());
   for (const target of targets) {
     if (!isTarget(target))
-      throw new InvalidArgumentError(`"${target}" is neither emulated nor an architecture such as sm_80 or sm_90a.`);
+      throw new InvalidArgumentError(
+        `"${target}" is neither emulated nor an architecture such as sm_80, sm_90a or (PTX) compute_90.`,
+      );
   }
   return [...new Set(targets.filter(isTarget))];
 }
-const isTarget = (text: string): text is ImageTarget => text === "emulated" || /^sm_\d{2,3}[af]?$/.test(text);
+const isTarget = (text: string): text is ImageTarget =>
+  text === "emulated" || /^(sm_\d{2,3}[af]?|compute_\d{2,3})$/.test(text);
 
 /** Collects `NAME=FILE`, given once for each input, or once for each example of an input's batch. */
 export function collectInput(

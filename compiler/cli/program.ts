@@ -74,10 +74,13 @@ function createProgram(finish: (status: number) => void): Command {
     .addOption(batch())
     .option(
       "--arch <names>",
-      "compile for emulated, sm_80, sm_90a, … (default: emulated, and GPUs where there is nvcc)",
+      "compile for emulated, sm_80, sm_90a, … and PTX for newer ones (default: emulated, and GPUs where there is nvcc)",
       parse.parseTargets,
     )
-    .option("--out <folder>", "where the artefact goes (default: a folder named after the model)")
+    .option(
+      "--out <place>",
+      "where the artefact goes: a folder, or one file NAME.fovea (default: a folder named after the model)",
+    )
     .addOption(json())
     .action(async (model: string, flags: BuildFlags) => {
       const { build } = await import("./build.ts");
@@ -93,7 +96,7 @@ function createProgram(finish: (status: number) => void): Command {
 
   withModel(program.command("run"))
     .description("run a model or an artefact on pictures, clips or arrays")
-    .argument("<model>", "a model file, or the folder of an artefact")
+    .argument("<model>", "a model file, or an artefact: a folder, or NAME.fovea")
     .requiredOption("--weights <file>", "the checkpoint: .safetensors (also sharded), .pth, .pt, .pyth or .npz")
     .requiredOption(
       "--input <name=file>",
@@ -175,7 +178,7 @@ function createProgram(finish: (status: number) => void): Command {
 
   withModel(program.command("profile"))
     .description("measure a model or an artefact kernel by kernel, and by module as the author wrote it")
-    .argument("<model>", "a model file, or the folder of an artefact")
+    .argument("<model>", "a model file, or an artefact: a folder, or NAME.fovea")
     .option("--weights <file>", "the checkpoint (default: random weights)")
     .addOption(device())
     .addOption(dtype())

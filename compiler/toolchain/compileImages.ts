@@ -11,8 +11,11 @@ import { runTool } from "./runTool.ts";
 import { jobLimit, sideBySide } from "./sideBySide.ts";
 import { ToolError } from "./toolError.ts";
 
-/** A GPU's architecture as nvcc spells it, or fovea's emulated device. */
-export type ImageTarget = `sm_${string}` | "emulated";
+/**
+ * A GPU's architecture as nvcc spells it: for binaries (sm_90a), or for PTX that drivers of newer GPUs compile
+ * (compute_90). Or fovea's emulated device.
+ */
+export type ImageTarget = `sm_${string}` | `compute_${string}` | "emulated";
 
 /** A kernel's text. `name` is its entry point and names files; `family` is the folder of templates that it came from. */
 export type KernelSource = { readonly name: string; readonly family: string; readonly source: string };
@@ -20,9 +23,9 @@ export type KernelSource = { readonly name: string; readonly family: string; rea
 export type KernelImage = {
   readonly kernel: string;
   readonly target: ImageTarget;
-  /** A cubin, or a shared library for the emulated device. */
+  /** A cubin, PTX, or a shared library for the emulated device. */
   readonly image: Uint8Array;
-  /** The registers and memory it takes; null for the emulated device. */
+  /** The registers and memory it takes; null where ptxas has not run: for PTX and the emulated device. */
   readonly ptxas: PtxasReport | null;
   /** All that the compiler said. */
   readonly log: string;
@@ -90,8 +93,9 @@ const imageFile = "image";
 
 async function cudaCompiler(target: string, headers: string, environment: NodeJS.ProcessEnv): Promise<Compiler> {
   const tool = await findNvcc(environment);
-  const code = target.slice("sm_".length);
-  const flags = ["-std=c++17", "-O3", "-gencode", `arch=compute_${code},code=sm_${code}`, "-cubin", "-Xptxas", "-v"];
+  const [form, code] = target.split("_");
+  const output = form === "compute" ? ["-ptx"] : ["-cubin", "-Xptxas", "-v"];
+  const flags = ["-std=c++17", "-O3", "-gencode", `arch=compute_${code},code=${target}`, ...output];
   return { tool, key: flags.join(" "), arguments: (file) => [...flags, "-I", headers, "-o", imageFile, file] };
 }
 

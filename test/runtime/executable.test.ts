@@ -1,7 +1,10 @@
+import { createHash } from "node:crypto";
 import { appendFileSync, cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Program } from "../../ir/program.ts";
+import { printManifest } from "../../ir/programText.ts";
 import { readArtefact } from "../../runtime/artefact.ts";
 import { CheckpointError, CudaError, loadExecutable, RuntimeError, type HostTensor } from "../../runtime/index.ts";
 import { buildArtefact, expectedTotal, noWeights, openTestDevice, single, tiny, tinyCheckpoint } from "./programs.ts";
@@ -260,10 +263,26 @@ describe.skipIf(onGpu)("an artefact", () => {
     change(folder);
     return folder;
   };
+  /** A manifest that says something else, by whoever wrote it: its digest is right. */
   const editManifest = (name: string, from: string | RegExp, to: string): string =>
     changed(name, (folder) => {
       const path = join(folder, "manifest.json");
-      writeFileSync(path, readFileSync(path, "utf8").replace(from, to));
+      const {
+        format,
+        fovea,
+        digest: _,
+        ...rest
+      } = JSON.parse(readFileSync(path, "utf8").replace(from, to)) as Program & {
+        readonly fovea: string;
+        readonly digest: string;
+      };
+      const text = printManifest({ format, ...rest }, fovea, (each) => createHash("sha256").update(each).digest("hex"));
+      writeFileSync(path, text);
+    });
+  const breakManifest = (name: string, change: (text: string) => string): string =>
+    changed(name, (folder) => {
+      const path = join(folder, "manifest.json");
+      writeFileSync(path, change(readFileSync(path, "utf8")));
     });
   const load = async (folder: string): Promise<void> => {
     using device = await openTestDevice();
@@ -271,11 +290,23 @@ describe.skipIf(onGpu)("an artefact", () => {
   };
 
   test("that is missing, damaged or of another version is refused", async () => {
-    await expect(load(join(tmpdir(), "no-such-artefact"))).rejects.toThrow(/has no manifest.json that can be read/);
+    await expect(load(join(tmpdir(), "no-such-artefact"))).rejects.toThrow(/"[^"]*no-such-artefact" is not there/);
+    await expect(load(dirname(folders.tiny))).rejects.toThrow(/has no manifest.json that can be read: ENOENT/);
     await expect(load(editManifest("format", '"format": 1', '"format": 2'))).rejects.toThrow(
-      /has format 2, this version of fovea reads 1/,
+      /has format 2 \(fovea \d+\.\d+\.\d+\), this version of fovea reads 1\n {2}hint: build it again with this version/,
     );
-    await expect(load(editManifest("json", "{", "["))).rejects.toThrow(/is damaged: manifest.json is not JSON/);
+    await expect(load(breakManifest("json", (text) => `[${text}`))).rejects.toThrow(
+      /is damaged: manifest.json is not JSON/,
+    );
+    await expect(load(breakManifest("package", () => '{"name": "left-pad"}'))).rejects.toThrow(
+      /is none of fovea: manifest.json does not begin with its format\n {2}hint: fovea build writes artefacts/,
+    );
+    await expect(load(breakManifest("cut", (text) => text.slice(0, 500)))).rejects.toThrow(
+      /is cut: manifest.json does not end with its digest/,
+    );
+    await expect(
+      load(breakManifest("digit", (text) => text.replace('"perExample": 12', '"perExample": 13'))),
+    ).rejects.toThrow(/is damaged: manifest.json is not what was written\n {2}hint: copy or build it again/);
     await expect(load(editManifest("fields", '"steps": [', '"steppes": ['))).rejects.toThrow(/lacks "steps"/);
     await expect(load(editManifest("offset", '"offset": 512', '"offset": 1024'))).rejects.toThrow(
       /weight "threshold" lies outside/,
