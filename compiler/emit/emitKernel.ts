@@ -3,6 +3,7 @@ import { emitAttention } from "./attention.ts";
 import { emitGemm } from "./gemm.ts";
 import { emitMap } from "./map.ts";
 import { emitRow } from "./row.ts";
+import { emitSample } from "./sample.ts";
 
 /** The CUDA text of a fused kernel, by its family. */
 export const emitKernel = (kernel: FusedKernel, header: KernelHeader): EmittedKernel => {
@@ -13,6 +14,8 @@ export const emitKernel = (kernel: FusedKernel, header: KernelHeader): EmittedKe
       return emitAttention(kernel, header);
     case "map":
       return emitMap(kernel, header);
+    case "sample":
+      return emitSample(kernel, header);
     case "row":
       return emitRow(kernel, header);
   }

@@ -8,7 +8,7 @@ import type { Precision, StorageType, TensorType } from "../../ir/types.ts";
  * in the source, so that equal computations are equal data and are emitted once. Addresses are integer scalar
  * expressions (address maps): all views, windows, pads and repeats of the graph have already become arithmetic here.
  */
-export type FusedKernel = GemmKernel | AttentionKernel | MapKernel | RowKernel;
+export type FusedKernel = GemmKernel | AttentionKernel | MapKernel | RowKernel | SampleKernel;
 
 /** An array in device memory as a kernel sees it. */
 export type Operand = {
@@ -118,6 +118,38 @@ export type RowKernel = {
   readonly statistic: { readonly kind: "normalize"; readonly eps: number } | { readonly kind: "softmax" };
   readonly epilogue: { readonly body: Scalar; readonly elements: readonly Access[] };
   readonly stores: readonly Access[];
+};
+
+/**
+ * y[r, h, c] = sum over levels g and points p of weight * the map of level g, bilinear at the point. Variables: `r`, `h`
+ * (head), `g`, `p` (position on the axes summed over within a level), `n` of the stores.
+ */
+export type SampleKernel = {
+  readonly kind: "sample";
+  readonly precision: Precision;
+  readonly operands: readonly Operand[];
+  readonly space: RowSpace;
+  readonly heads: number;
+  /** Channels of a head. */
+  readonly width: number;
+  /** Points of a level. */
+  readonly points: number;
+  readonly levels: readonly SampleLevel[];
+  /** Positions on the two axes in pixels, 0 the centre of the first. */
+  readonly position: readonly [first: Computed, second: Computed];
+  readonly weight: Computed;
+  readonly normalize: "softmax" | "none";
+  readonly padding: "zeros" | "border";
+  readonly stores: readonly Access[];
+};
+/** A number of elements: argument i is the element of elements[i]. */
+export type Computed = { readonly body: Scalar; readonly elements: readonly Access[] };
+/** A map: `values` is channel 0 of the head at the map's first pixel; neighbours on the two axes are `steps` elements apart, channels `channelStep`. */
+export type SampleLevel = {
+  readonly sizes: readonly [first: number, second: number];
+  readonly steps: readonly [first: number, second: number];
+  readonly channelStep: number;
+  readonly values: Access;
 };
 
 /** What a family makes of a fused kernel. */

@@ -43,6 +43,8 @@ export type Context = {
   readonly roles: Roles;
   readonly uses: Uses;
   readonly precision: Precision;
+  /** How a value is stored: what places points in float32, as an error of a pixel's 1/256 is one of the result's size. */
+  readonly storageOf: (node: Node) => StorageType;
   readonly memory: Memory;
   /** The address map of a value, down to the memory of its root. */
   readonly view: (id: ValueId) => View;
@@ -56,7 +58,9 @@ export const bufferRoot = (buffer: BufferSpec): Root => `buffer ${buffer.id}`;
 export type RootMemory = { readonly source: Source; readonly operand: Operand };
 
 export const createContext = (graph: Graph, roles: Roles, precision: Precision): Context => {
-  const memory = createMemory(roles.node, (node) => storageOf(node.type, precision));
+  const exact = placesOf(graph);
+  const storageOfNode = (node: Node): StorageType => storageOf(node.type, exact.has(node.id) ? "f32" : precision);
+  const memory = createMemory(roles.node, storageOfNode);
   const roots = new Map<Root, RootMemory>();
   const views = new Map<ValueId, View>();
   const inputs = graph.nodes.filter((node) => node.op === "input").map((node) => node.id);
@@ -126,6 +130,7 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision):
     },
     uses: usesOf(graph),
     precision,
+    storageOf: storageOfNode,
     memory,
     view,
     table,
@@ -137,13 +142,23 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision):
   };
 };
 
+/** Values that points and their weights are made of, back to what kernels compute. */
+const placesOf = (graph: Graph): ReadonlySet<ValueId> => {
+  const found = new Set<ValueId>();
+  for (const node of graph.nodes.toReversed()) {
+    if (node.op === "sample") for (const id of node.inputs.slice(0, 2)) found.add(id);
+    const passes = node.op === "pointwise" || node.op === "concat" || isViewOp(node.op);
+    if (found.has(node.id) && passes) for (const id of node.inputs) found.add(id);
+  }
+  return found;
+};
+
 const countPairs = (pattern: Pattern, query: TensorType, key: TensorType): number =>
   pattern.kind === "all"
     ? rowsOf(query) * rowsOf(key)
     : visibleKeys(pattern, query, key).reduce((sum, { queries, keys }) => sum + queries.length * keys.length, 0);
 
-export const storageOf = (type: TensorType, precision: Precision): StorageType =>
-  type.element === "int" ? "i32" : precision;
+const storageOf = (type: TensorType, precision: Precision): StorageType => (type.element === "int" ? "i32" : precision);
 
 const certain = { valid: literal(1), mean: null } as const;
 

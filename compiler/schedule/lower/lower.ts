@@ -1,6 +1,6 @@
 import type { Graph, Node, ValueId } from "../../../ir/graph.ts";
 import { gridRows, prefixRows, type Precision } from "../../../ir/types.ts";
-import { createContext, storageOf, type Context, type Launch } from "./context.ts";
+import { createContext, type Context, type Launch } from "./context.ts";
 import { lowerAttention } from "./lowerAttention.ts";
 import {
   lowerCopy,
@@ -13,6 +13,7 @@ import {
   lowerRow,
 } from "./lowerMap.ts";
 import { lowerProduct } from "./lowerProduct.ts";
+import { lowerSample } from "./lowerSample.ts";
 import type { BufferSpec, Slot } from "./memory.ts";
 import { portsOf } from "./operands.ts";
 import { assignRoles, type Roles } from "./roles.ts";
@@ -57,6 +58,8 @@ const lowerNode = (context: Context, first: Node, result: ValueId): Launch => {
         : lowerGroupedConvolution(context, first, result);
     case "attend":
       return lowerAttention(context, first);
+    case "sample":
+      return lowerSample(context, first);
     case "pointwise":
       return lowerPointwise(context, first);
     case "normalize":
@@ -103,7 +106,7 @@ const storedByItsKernel = (context: Context, part: ValueId, slot: Slot): boolean
     computed &&
     !context.memory.has(part) &&
     node.type.batch === slot.buffer.batched &&
-    storageOf(node.type, context.precision) === slot.buffer.storage
+    context.storageOf(node) === slot.buffer.storage
   );
 };
 

@@ -8,7 +8,7 @@ import { geluArgument } from "../../../ir/scalarGelu.ts";
 import { printScalar } from "../../../ir/scalarText.ts";
 import { mapScalar, substitute, substituteArguments } from "../../../ir/scalarWalk.ts";
 import { isViewOp } from "../view.ts";
-import { storageOf, type Context, type Launch } from "./context.ts";
+import type { Context, Launch } from "./context.ts";
 
 /** Where a kernel came from, and what it computes in one line of mathematics. */
 export const originOf = (context: Context, first: Node, result: ValueId): Origin => {
@@ -129,9 +129,10 @@ export const launchWork = (context: Context, first: Node, result: ValueId, flops
   const inputs = [...first.inputs, ...(behind?.inputs.filter((id) => id !== first.id) ?? [])].map(context.roles.node);
   // What a caller hands over or receives is float32 whatever the program computes in.
   const outputs = new Set(context.graph.outputs.map(({ value }) => value));
-  const bytes = ({ id, op, type: each }: Node): number => {
+  const bytes = (node: Node): number => {
+    const { id, op, type: each } = node;
     const isPort = op === "input" || outputs.has(id);
-    const storage = isPort && each.element === "float" ? "f32" : storageOf(each, context.precision);
+    const storage = isPort && each.element === "float" ? "f32" : context.storageOf(node);
     return rowsOf(each) * each.channels * bytesOf[storage];
   };
   const sum = (nodes: readonly Node[]): number => nodes.reduce((n, each) => n + bytes(each), 0);

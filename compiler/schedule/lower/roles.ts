@@ -1,6 +1,7 @@
 import type { Graph, Node, NodeOf, ValueId } from "../../../ir/graph.ts";
 import type { WeightExpr } from "../../../ir/program.ts";
 import { variablesOf } from "../../../ir/scalarWalk.ts";
+import type { Scalar } from "../../../ir/scalar.ts";
 import { gridRows, prefixRows, type TensorType } from "../../../ir/types.ts";
 import { findConstants } from "../constants.ts";
 import { isViewOp } from "../view.ts";
@@ -22,6 +23,8 @@ export type Role =
 export type Roles = {
   readonly of: (id: ValueId) => Role;
   readonly node: (id: ValueId) => Node;
+  /** Whether a pointwise op is computed by the sampling that reads it. */
+  readonly isInlined: (id: ValueId) => boolean;
   /** The pointwise op behind a kernel's first node, if one is fused. */
   readonly epilogue: (id: ValueId) => NodeOf<"pointwise"> | null;
 };
@@ -43,6 +46,7 @@ export const assignRoles = (graph: Graph): Roles => {
   const roles = new Map<ValueId, Role>();
   /** Results so far that a pointwise op behind may join, and the kernel's first node. */
   const open = new Map<ValueId, ValueId>();
+  const inlined = new Set<ValueId>();
   const epilogues = new Map<ValueId, NodeOf<"pointwise">>();
   const node = (id: ValueId): Node => {
     const found = nodes.get(id);
@@ -63,6 +67,9 @@ export const assignRoles = (graph: Graph): Roles => {
         roles.set(first, { kind: "kernel", result: value.id });
         roles.set(value.id, { kind: "fused" });
         epilogues.set(first, value);
+      } else if (value.op === "pointwise" && placesPoints(value, uses)) {
+        roles.set(value.id, { kind: "fused" });
+        inlined.add(value.id);
       } else {
         roles.set(value.id, { kind: "kernel", result: value.id });
         if (["linear", "conv", "normalize", "softmax"].includes(value.op)) open.set(value.id, value.id);
@@ -71,6 +78,7 @@ export const assignRoles = (graph: Graph): Roles => {
   }
   return {
     node,
+    isInlined: (id) => inlined.has(id),
     epilogue: (id) => epilogues.get(id) ?? null,
     of: (id) => {
       const role = roles.get(id);
@@ -97,6 +105,20 @@ const joinsProducts = (value: NodeOf<"normalize">, uses: Uses): boolean =>
   value.attrs.groups === 1 &&
   value.attrs.axes.length === 0 &&
   (uses.get(value.id) ?? []).every((use) => use !== "output" && use.by.op === "linear" && use.input === 0);
+
+/** Points and weights that one sampling alone reads are computed where it reads them. */
+const placesPoints = (value: NodeOf<"pointwise">, uses: Uses): boolean => {
+  const [use, other] = uses.get(value.id) ?? [];
+  return (
+    use !== undefined &&
+    other === undefined &&
+    use !== "output" &&
+    use.by.op === "sample" &&
+    use.input < 2 &&
+    !readsPosition(value.attrs.body)
+  );
+};
+const readsPosition = (body: Scalar): boolean => [...variablesOf(body)].length > 0;
 
 /** The kernel whose epilogue a pointwise op joins: its only reader, at the same tokens and channels. */
 const kernelInFront = (

@@ -1,0 +1,200 @@
+import { eq, literal, select, variable } from "../../ir/scalarBuild.ts";
+import type { Scalar } from "../../ir/scalar.ts";
+import { invariant } from "../diagnostics.ts";
+import { operandOf } from "../schedule/elementRuns.ts";
+import type { Access, Computed, EmittedKernel, KernelHeader, SampleKernel } from "../schedule/kernels.ts";
+import { written } from "../schedule/mapPlan.ts";
+import { planSample, sampleGrid, type SamplePlan } from "../schedule/samplePlan.ts";
+import { printCudaLocals } from "./cudaLocals.ts";
+import { printCuda, printIndex } from "./cudaScalar.ts";
+import type { CudaScope } from "./cudaTypes.ts";
+import {
+  arrayNames,
+  declaration,
+  elementText,
+  elementValue,
+  exampleShifts,
+  indexScope,
+  loadForEach,
+  storeOne,
+  storeRun,
+  type ElementText,
+} from "./elementText.ts";
+import { headerComment } from "./headerComment.ts";
+import { renderTemplate } from "./render.ts";
+
+/** What templates/sample/sample.cu.njk prints: statements, one a line, and expressions. */
+type SampleView = {
+  readonly header: string;
+  readonly name: string;
+  readonly threads: number;
+  readonly parameters: readonly string[];
+  readonly items: number;
+  readonly heads: number;
+  readonly width: number;
+  readonly levels: readonly LevelView[];
+  /** Points of a level. */
+  readonly points: number;
+  readonly run: number;
+  readonly softmax: boolean;
+  readonly border: boolean;
+  /** The block's example and its first item; arrays moved to the example. */
+  readonly place: readonly string[];
+  readonly firstItem: string;
+  readonly itemsPerExample: number;
+  /** For a point: `r`, `h`, `g` and `p` are known. */
+  readonly weight: readonly string[];
+  readonly weightValue: string;
+  readonly position: readonly string[];
+  readonly first: string;
+  readonly second: string;
+  readonly map: string;
+  readonly values: string;
+  /** For result j of a run. */
+  readonly result: readonly string[];
+  readonly stores: readonly string[];
+};
+type LevelView = {
+  readonly number: number;
+  readonly array: string;
+  readonly shape: string;
+  /** Elements to the neighbouring corners; 0 on an axis of one pixel, where there is none. */
+  readonly firstStep: number;
+  readonly secondStep: number;
+  readonly channelStep: number;
+};
+
+/** The CUDA text of a sampling kernel. */
+export function emitSample(kernel: SampleKernel, header: KernelHeader): EmittedKernel {
+  const plan = planSample(kernel);
+  return {
+    source: renderTemplate("sample/sample.cu.njk", sampleView(kernel, plan, header)),
+    threads: plan.threads,
+    sharedBytes: plan.sharedBytes,
+    grid: sampleGrid(plan, kernel),
+    parameters: kernel.operands.map((_, operand) => ({ kind: "operand", operand })),
+    notes: plan.notes,
+  };
+}
+
+function sampleView(kernel: SampleKernel, plan: SamplePlan, header: KernelHeader): SampleView {
+  const { operands, levels } = kernel;
+  const isWritten = written(kernel.stores);
+  const names = arrayNames(operands, isWritten);
+  const scope: CudaScope = { variables: indexScope({ r: "r", h: "h", g: "g", p: "p" }, plan.ranges) };
+  for (const { values } of levels)
+    invariant(
+      operandOf(operands, values).exampleSize < 2 ** 31,
+      "a map of an example has more elements than fovea counts",
+    );
+
+  const [first, second] = kernel.position;
+  const weight = computedText([kernel.weight], "a", { kernel, names, scope, plan });
+  const position = computedText([first, second], "b", { kernel, names, scope, plan });
+  const steps = levels.map(({ sizes, steps: [a, b] }) => [sizes[0] > 1 ? a : 0, sizes[1] > 1 ? b : 0] as const);
+  const ofLevel = (scalars: readonly Scalar[]): string => printCuda(byLevel(scalars), scope, "int");
+  const numbers = (each: readonly number[]): string => ofLevel(each.map(literal));
+  const runs = { along: "n", width: plan.run, ranges: plan.ranges };
+  const stores = kernel.stores.map((access) => elementText(access, operands, names, runs));
+  const lane: CudaScope = { variables: indexScope({ r: "r", n: "n" }, plan.ranges) };
+  const base: CudaScope = { variables: indexScope({ r: "r", n: "n0" }, plan.ranges) };
+  const each = stores.filter(({ form }) => form !== "run");
+  return {
+    header: headerComment(header, plan.notes),
+    name: header.name,
+    threads: plan.threads,
+    parameters: operands.map((operand, index) => declaration(names[index] ?? "", operand, isWritten.has(index))),
+    items: plan.items,
+    heads: kernel.heads,
+    width: kernel.width,
+    levels: levels.map((level, number) => ({
+      number,
+      array: names[level.values.operand] ?? "",
+      shape: level.sizes.join(" x "),
+      firstStep: steps[number]?.[0] ?? 0,
+      secondStep: steps[number]?.[1] ?? 0,
+      channelStep: level.channelStep,
+    })),
+    points: kernel.points,
+    run: plan.run,
+    softmax: kernel.normalize === "softmax",
+    border: kernel.padding === "border",
+    ...placeOf(kernel, plan, names),
+    itemsPerExample: plan.itemsPerExample,
+    weight: weight.statements,
+    weightValue: weight.values[0] ?? "",
+    position: position.statements,
+    first: position.values[0] ?? "",
+    second: position.values[1] ?? "",
+    map: [
+      ...[0, 1].map((axis) => numbers(levels.map(({ sizes }) => sizes[axis] ?? 1))),
+      ...[0, 1].map((axis) => numbers(levels.map(({ steps: each }) => each[axis] ?? 0))),
+    ].join(", "),
+    values: printIndex(byLevel(levels.map(({ values }) => values.offset)), scope),
+    result: each.length === 0 ? [] : ["const int n = n0 + j;", ...each.map((text) => storeOne(text, "value[j]", lane))],
+    stores: stores.filter(({ form }) => form === "run").map((text) => storeRun(text, "value", base)),
+  };
+}
+
+/** One expression for each level. */
+const byLevel = (scalars: readonly Scalar[]): Scalar => {
+  const last = scalars.at(-1) ?? literal(0);
+  if (scalars.every((scalar) => JSON.stringify(scalar) === JSON.stringify(last))) return last;
+  return scalars
+    .slice(0, -1)
+    .reduceRight<Scalar>((rest, scalar, level) => select(eq(variable("g"), level), scalar, rest), last);
+};
+
+type TextContext = {
+  readonly kernel: SampleKernel;
+  readonly names: readonly string[];
+  readonly scope: CudaScope;
+  readonly plan: SamplePlan;
+};
+
+/** Numbers of a point: loads of elements, each once, what the numbers have in common, then the numbers. */
+function computedText(
+  numbers: readonly Computed[],
+  prefix: string,
+  { kernel, names, scope, plan }: TextContext,
+): { readonly statements: readonly string[]; readonly values: readonly string[] } {
+  const alone = { along: "n", width: 1, ranges: plan.ranges };
+  const known: { readonly key: string; readonly name: string; readonly text: ElementText }[] = [];
+  const elementOf = (access: Access): (typeof known)[number] => {
+    const key = JSON.stringify(access);
+    const found = known.find((each) => each.key === key);
+    if (found) return found;
+    const made = { key, name: `${prefix}${known.length}`, text: elementText(access, kernel.operands, names, alone) };
+    known.push(made);
+    return made;
+  };
+  const printed = numbers.map(({ body, elements }, index) => {
+    const values = elements.map((access) => {
+      const { name, text } = elementOf(access);
+      return elementValue(text, name);
+    });
+    return printCudaLocals([{ scalar: body, as: "float" }], { ...scope, arguments: values }, `${prefix}t${index}_`);
+  });
+  const loads = known.flatMap(({ name, text }) => loadForEach(text, name, scope));
+  return {
+    statements: [...loads, ...printed.flatMap(({ statements }) => statements)],
+    values: printed.flatMap(({ values }) => values),
+  };
+}
+
+function placeOf(
+  kernel: SampleKernel,
+  { blocksPerExample, items }: SamplePlan,
+  names: readonly string[],
+): { readonly place: readonly string[]; readonly firstItem: string } {
+  const { batched } = kernel.space;
+  const moved = batched && kernel.operands.some(({ exampleStride }) => exampleStride > 0);
+  const block = !batched ? "blockIdx.x" : blocksPerExample === 1 ? "0" : `blockIdx.x % ${blocksPerExample}`;
+  return {
+    place: [
+      ...(moved ? [`const int example = blockIdx.x${blocksPerExample === 1 ? "" : ` / ${blocksPerExample}`};`] : []),
+      ...exampleShifts(names, kernel.operands),
+    ],
+    firstItem: block === "0" ? "0" : `${block} * ${items}`,
+  };
+}
