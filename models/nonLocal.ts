@@ -84,8 +84,8 @@ class NonLocalBlock extends Module<BlockConfig> {
       return { q: queries, k: keys, options: { scale: 1, normalize } };
     }
     const [ofQuery, ofKey] = projection.weight.grid({}).split(width, width);
-    const q = queries.mul(ofQuery).unpack({ channel: width }).sum("channel");
-    const k = keys.mul(ofKey).unpack({ channel: width }).sum("channel");
+    const q = queries.mul(ofQuery).unpack({ d: width }).sum("d");
+    const k = keys.mul(ofKey).unpack({ d: width }).sum("d");
     const concatenated = score<"t" | "h" | "w">((_, i, j) => Math.max(q.of(i) + k.of(j), 0));
     return { q, k, options: { scale: 1, normalize: "count" as const, score: concatenated } };
   }

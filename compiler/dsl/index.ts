@@ -23,7 +23,7 @@ export {
 export { entry, type Entry, type Model, model, type PublishedCase, system, type TraceOptions } from "./model.ts";
 export { Layer, Module, repeat } from "./module.ts";
 export { type Parameter, parameter, unused } from "./parameter.ts";
-export { attentionWeights, perExample } from "./weights.ts";
+export { attentionWeights, linear, perExample } from "./weights.ts";
 export { all, along, causal, every, intersect, near, Pattern, prefix, same, union, where, window } from "./patterns.ts";
 export {
   abs,

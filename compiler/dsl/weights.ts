@@ -1,10 +1,12 @@
 import type { Scalar } from "../../ir/scalar.ts";
-import { add, argument, eq, literal, mul, select, variable } from "../../ir/scalarBuild.ts";
-import { noPrefix, sizeOf } from "../../ir/types.ts";
+import { add, argument, eq, literal, mul, select, sub, variable } from "../../ir/scalarBuild.ts";
+import { noPrefix } from "../../ir/types.ts";
 import { attend, type AttendOptions } from "./attend.ts";
 import { type Axis, product, sizeAlong } from "./axes.ts";
 import { type AnyGrid, type Grid, gridOf } from "./grid.ts";
 import { append } from "./trace.ts";
+
+type Order = "forwards" | "backwards";
 
 /**
  * What each query gives each key, after score and normalisation, as numbers on two new axes: `head` and `key`, the
@@ -16,27 +18,37 @@ export function attentionWeights<Q extends Axis, K extends Axis>(
   q: Grid<Q>,
   k: Grid<K>,
   over: readonly NoInfer<K>[],
-  options: AttendOptions<Q, K> = {},
+  options: AttendOptions<Q, K> & { /** From the first key, or from the last. */ readonly order?: Order } = {},
 ): Grid<Q | "head" | "key"> {
-  const heads = options.heads ?? q.runs;
+  const { order = "forwards", ...attention } = options;
+  const heads = attention.heads ?? q.runs;
   const sizes = over.map((axis) => sizeAlong("attentionWeights", k.type, axis));
-  const weighed = attend(q, k, unitVectors(k, over, heads), { ...options, heads });
+  const weighed = attend(q, k, unitVectors(k, over, heads, order), { ...attention, heads });
   return weighed.unpack({ head: heads, key: product(sizes) });
 }
 
-/** Of each head, a channel for each position on the axes `over`: one at the token's own, zero at the others. */
-function unitVectors<K extends Axis>(k: Grid<K>, over: readonly string[], heads: number): Grid<K> {
-  const count = product(over.map((axis) => sizeOf(k.type, axis) ?? 1));
+/**
+ * Of each head, a channel for each position on the axes `over`: one at the token's own, zero at the others. Along the
+ * other axes of the keys it is the same, and takes no memory.
+ */
+function unitVectors<K extends Axis>(k: Grid<K>, over: readonly K[], heads: number, order: Order): Grid<K> {
+  const { axes } = k.type;
+  const extents = over.map((axis) => ({ axis, size: sizeAlong("attentionWeights", k.type, axis) }));
+  const count = product(extents.map(({ size }) => size));
   const type = { element: "float", batch: false, prefix: noPrefix, axes: [], channels: 1 } as const;
   const one = append("constant", [], { values: [1], type });
-  const sizes = [{ axis: "head", size: heads }, { axis: "key", size: count }, ...k.type.axes];
-  const everywhere = append("expand", [one], { sizes });
-  const position = over.reduce<Scalar>(
-    (flat, axis) => add(mul(flat, sizeOf(k.type, axis) ?? 1), variable(`x.${axis}`)),
+  const square = append("expand", [one], { sizes: [{ axis: "key", size: count }, ...extents] });
+  const position = extents.reduce<Scalar>(
+    (flat, { axis, size }) => add(mul(flat, size), variable(`x.${axis}`)),
     literal(0),
   );
-  const body = select(eq(position, variable("x.key")), argument(0), 0);
-  return gridOf(append("pack", [append("pointwise", [everywhere], { body })], { axes: ["head", "key"] }));
+  const key = order === "forwards" ? variable("x.key") : sub(count - 1, variable("x.key"));
+  const unit = append("pointwise", [square], { body: select(eq(position, key), argument(0), 0) });
+  const others = axes.filter(({ axis }) => !extents.some((extent) => extent.axis === axis));
+  const everywhere = append("expand", [unit], { sizes: [{ axis: "head", size: heads }, ...others] });
+  // The axes in the order of the keys'.
+  const packed = append("pack", [everywhere], { axes: [...axes.map(({ axis }) => axis), "head", "key"] });
+  return gridOf(append("unpack", [packed], { sizes: axes }));
 }
 
 /** The value as it is for each example, where all examples share it: for what published code repeats over the batch. */
@@ -47,4 +59,9 @@ export function perExample<A extends Axis>(x: Grid<A>, batched: AnyGrid): Grid<A
   for (const { axis } of axes) one = append("slice", [one], { axis, start: 0, step: 1, size: 1 });
   one = append("pack", [one], { axes: axes.map(({ axis }) => axis) });
   return gridOf(append("pointwise", [x.value, one], { body: argument(0) }));
+}
+
+/** y[n] = the sum over channels of x[c] · weight[n, c]: a linear layer whose weight is a value. */
+export function linear<A extends Axis>(x: Grid<A>, weight: Grid<"out">): Grid<A> {
+  return gridOf(append("linear", [x.value, weight.value], {}));
 }

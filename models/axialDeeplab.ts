@@ -1,0 +1,340 @@
+/**
+ * Axial-DeepLab: attention along the height, then along the width, with positions in queries, keys and values (arXiv
+ * 2003.07853), and the decoders of Panoptic-DeepLab (arXiv 1911.10194). Parameter names are those of the published codes,
+ * spelt as they are there.
+ */
+import {
+  along,
+  attend,
+  attentionWeights,
+  BatchNorm,
+  combine,
+  concat,
+  Conv,
+  entry,
+  type Grid,
+  grid,
+  keep,
+  Linear,
+  linear,
+  maxPool,
+  meanPool,
+  Module,
+  output,
+  parameter,
+  relu,
+  repeat,
+  score,
+  system,
+  unused,
+} from "fovea";
+import { z } from "zod";
+
+type Map = Grid<"h" | "w">;
+const asMap = "b c h w";
+
+type AttentionConfig = {
+  readonly planes: number;
+  readonly groups: number;
+  /** Positions of the line, and the reach of the table. */
+  readonly span: number;
+  readonly stride: number;
+  readonly axis: "h" | "w";
+};
+
+/** The scales and shifts of a batch normalisation, channel by channel: for what normalises parts of its channels apart. */
+class Norm extends Module<{ readonly channels: number }> {
+  weight = parameter(this.config.channels);
+  bias = parameter(this.config.channels);
+  running_mean = parameter(this.config.channels);
+  running_var = parameter(this.config.channels);
+  num_batches_tracked = unused;
+
+  forward(): { readonly scale: Grid<never>; readonly shift: Grid<never> } {
+    const scale = combine(this.weight.grid({}), [this.running_var.grid({})], (w, v) => w / Math.sqrt(v + 1e-5));
+    const shift = combine(this.bias.grid({}), [scale, this.running_mean.grid({})], (b, s, mean) => b - s * mean);
+    return { scale, shift };
+  }
+}
+
+/**
+ * Position-sensitive attention along one axis (section 3.2). The three parts of a score, q·k, q·r and k·r, are normalised
+ * apart; what they are shifted by is the same for all keys and falls out of the softmax.
+ */
+class AxialAttention extends Module<AttentionConfig> {
+  qkv_transform = new Linear(2 * this.config.planes, { bias: false });
+  bn_qkv = new BatchNorm();
+  bn_similarity = new Norm({ channels: 3 * this.config.groups });
+  bn_output = new Norm({ channels: 2 * this.config.planes });
+  relative = parameter((2 * this.config.planes) / this.config.groups, 2 * this.config.span - 1);
+  flatten_index = unused;
+
+  forward(x: Map): Map {
+    const { planes, groups: heads, span, stride, axis } = this.config;
+    const depth = planes / heads;
+    const reach = 2 * span - 1;
+    const lines = axis === "h" ? "(b w) c h" : "(b h) c w";
+    const qkv = this.bn_qkv(keep("qkv_transform", this.qkv_transform(x), lines));
+    const [q, k, v] = keep("bn_qkv", qkv, lines)
+      .heads(heads)
+      .split(depth / 2, depth / 2, depth);
+    const relative = this.relative.grid({ d: 2 * depth });
+    const transposed = relative.unpack({ out: reach }).pack("d");
+    const [toQuery, toKey] = transposed.split(depth / 2, depth / 2, depth);
+    const qr = linear(q.unpack({ head: heads }), toQuery);
+    const kr = linear(k.unpack({ head: heads }), toKey);
+
+    const { scale } = this.bn_similarity();
+    const [ofProduct, ofQuery, ofKey] = scale.split(heads, heads, heads);
+    const scaledQr = qr.mul(ofQuery.unpack({ head: heads })).pack("head");
+    const scaledKr = kr.mul(ofKey.unpack({ head: heads })).pack("head");
+    const options = {
+      heads,
+      keys: along<"h" | "w">(axis),
+      scale: 1,
+      score: score<"h" | "w">(
+        (s, i, j, head) =>
+          s * ofProduct.of(i, head) +
+          scaledQr.of(i, head * reach + i[axis] - j[axis] + span - 1) +
+          scaledKr.of(j, head * reach + j[axis] - i[axis] + span - 1),
+      ),
+    };
+    this.publish(q, k, qr.pack("head"), kr.pack("head"));
+    keep("attn", attentionWeights(q, k, [axis], options), this.pairs);
+
+    const content = attend(q, k, v, options);
+    const weights = attentionWeights(q, k, [axis], { ...options, order: "backwards" });
+    const toValue = relative.slice("d", depth, 2 * depth).rename("d", "out");
+    const position = linear(this.byDistance(weights), toValue).pack("head");
+    // The axes in the order of the map's.
+    const y = this.normalized(content, axis === "h" ? position.pack("w").unpack({ w: x.extent("w") }) : position);
+    if (stride === 1) return keep("", y, asMap);
+    return keep("", keep("pooling", meanPool({ size: { h: stride, w: stride } })(y), asMap), asMap);
+  }
+
+  private get pairs() {
+    return this.config.axis === "h" ? "(b w) head h key" : "(b h) head w key";
+  }
+
+  /**
+   * The weights of a query by how far the key is behind it, i - j + span - 1, from weights whose keys count backwards: in
+   * rows of 2 span - 1 in place of 2 span, each row begins one place further on.
+   */
+  private byDistance(weights: Grid<"h" | "w" | "head" | "key">): Grid<"h" | "w" | "head"> {
+    const { span, axis } = this.config;
+    const [rows] = weights
+      .padTo({ key: 2 * span })
+      .pack(axis, "key")
+      .split(span * (2 * span - 1), span);
+    return rows.unpack({ [axis]: span }) as unknown as Grid<"h" | "w" | "head">;
+  }
+
+  /** Content and position are neighbours in the channels: both are normalised, then added up. */
+  private normalized(content: Map, position: Map): Map {
+    const { planes, axis } = this.config;
+    const { scale, shift } = this.bn_output();
+    const [ofContent, ofPosition] = scale.unpack({ d: planes }).split(1, 1);
+    const both = concat([content.unpack({ d: planes }), position.unpack({ d: planes })]);
+    const lines = axis === "h" ? "(b w) c h" : "(b h) c w";
+    keep("bn_output.in", both.pack("d"), lines);
+    keep("bn_output", both.pack("d").mul(scale).add(shift), lines);
+    const sum = shift.unpack({ d: planes }).split(1, 1);
+    return combine(
+      content,
+      [position, ofContent.pack("d"), ofPosition.pack("d"), sum[0].pack("d"), sum[1].pack("d")],
+      (c, p, scaleC, scaleP, shiftC, shiftP) => c * scaleC + shiftC + (p * scaleP + shiftP),
+    );
+  }
+
+  /** The three parts of the scores, before and after they are normalised, and their sum. */
+  private publish(q: Map, k: Map, qr: Map, kr: Map) {
+    const { groups: heads, span, axis } = this.config;
+    const reach = 2 * span - 1;
+    const options = { heads, keys: along<"h" | "w">(axis), scale: 1, normalize: "none" } as const;
+    const ofQuery = score<"h" | "w">((_, i, j, head) => qr.of(i, head * reach + i[axis] - j[axis] + span - 1));
+    const ofKey = score<"h" | "w">((_, i, j, head) => kr.of(j, head * reach + j[axis] - i[axis] + span - 1));
+    const parts = [
+      attentionWeights(q, k, [axis], options),
+      attentionWeights(q, k, [axis], { ...options, score: ofQuery }),
+      attentionWeights(q, k, [axis], { ...options, score: ofKey }),
+    ];
+    const similarities = concat(parts.map((part) => part.pack("head")));
+    const { scale, shift } = this.bn_similarity();
+    const normalized = similarities.mul(scale).add(shift);
+    const channels = axis === "h" ? "(b w) c h key" : "(b h) c w key";
+    keep("bn_similarity.in", similarities, channels);
+    keep("bn_similarity", normalized, channels);
+    keep("logits", normalized.unpack({ part: 3, head: heads }).sum("part"), this.pairs);
+  }
+}
+
+const count = z.int().positive();
+const Extent = z.object({ h: count, w: count });
+const AttentionConfig = z.strictObject({
+  in_planes: count,
+  out_planes: count,
+  groups: count,
+  /** The length of the axis. */
+  kernel_size: count,
+  stride: count.default(1),
+  width: z.boolean().default(false),
+  extent: Extent,
+});
+
+const BlockConfig = z.strictObject({
+  inplanes: count,
+  planes: count,
+  stride: count.default(1),
+  groups: count.default(1),
+  base_width: count.default(64),
+  kernel_size: count.default(56),
+});
+type BlockConfig = z.infer<typeof BlockConfig>;
+/** A block gives twice as many channels as it has planes. */
+const expansion = 2;
+
+/** A residual block: fewer channels, attention along the height, then the width, more channels again. */
+class AxialBlock extends Module<BlockConfig> {
+  width = Math.floor(this.config.planes * (this.config.base_width / 64));
+  attention = { planes: this.width, groups: this.config.groups, span: this.config.kernel_size };
+  conv_down = new Linear(this.width, { bias: false });
+  bn1 = new BatchNorm();
+  hight_block = new AxialAttention({ ...this.attention, stride: 1, axis: "h" });
+  width_block = new AxialAttention({ ...this.attention, stride: this.config.stride, axis: "w" });
+  conv_up = new Linear(expansion * this.config.planes, { bias: false });
+  bn2 = new BatchNorm();
+  downsample = this.changes() ? ([this.strided(), new BatchNorm()] as const) : undefined;
+
+  forward(x: Map): Map {
+    const down = keep("bn1", this.bn1(keep("conv_down", this.conv_down(x), asMap)), asMap);
+    const attended = this.width_block(this.hight_block(keep("relu", relu(down), asMap)));
+    const up = this.conv_up(keep("relu", relu(attended), asMap));
+    const y = keep("bn2", this.bn2(keep("conv_up", up, asMap)), asMap).add(this.shortcut(x));
+    return keep("", keep("relu", relu(y), asMap), asMap);
+  }
+
+  private changes(): boolean {
+    return this.config.stride !== 1 || this.config.inplanes !== expansion * this.config.planes;
+  }
+  private strided(): Conv {
+    const { planes, stride } = this.config;
+    return new Conv(expansion * planes, { size: { h: 1, w: 1 }, stride: { h: stride, w: stride }, bias: false });
+  }
+  private shortcut(x: Map): Map {
+    if (this.downsample === undefined) return x;
+    const [conv, norm] = this.downsample;
+    const y = keep("downsample.1", norm(keep("downsample.0", conv(x), asMap)), asMap);
+    return keep("downsample", y, asMap);
+  }
+}
+
+const NetConfig = z.strictObject({
+  layers: z.tuple([count, count, count, count]).default([3, 4, 6, 3]),
+  num_classes: count.default(1000),
+  groups: count.default(8),
+  width_per_group: count.default(64),
+  /** What the published widths are multiplied with. */
+  s: z.number().positive().default(0.5),
+  resolution: count.default(224),
+  /** Of the last three layers: whether they keep the extents of the layer before. */
+  replace_stride_with_dilation: z.tuple([z.boolean(), z.boolean(), z.boolean()]).default([false, false, false]),
+});
+type NetConfig = z.infer<typeof NetConfig>;
+
+/** An Axial-ResNet without its classifier. */
+abstract class Backbone extends Module<NetConfig> {
+  stem = Math.floor(64 * this.config.s);
+  conv1 = new Conv(this.stem, { size: { h: 7, w: 7 }, stride: { h: 2, w: 2 }, pad: { h: 3, w: 3 }, bias: false });
+  bn1 = new BatchNorm();
+  layer1 = this.layer(0);
+  layer2 = this.layer(1);
+  layer3 = this.layer(2);
+  layer4 = this.layer(3);
+
+  protected run(x: Map): readonly Map[] {
+    const stem = keep("bn1", this.bn1(keep("conv1", this.conv1(x), asMap)), asMap);
+    let y = maxPool({ size: { h: 3, w: 3 }, stride: { h: 2, w: 2 }, pad: { h: 1, w: 1 } })(relu(stem));
+    keep("maxpool", y, asMap);
+    return [this.layer1, this.layer2, this.layer3, this.layer4].map((layer, index) => {
+      for (const block of layer) y = block(y);
+      return keep(`layer${index + 1}`, y, asMap);
+    });
+  }
+
+  private layer(index: number) {
+    const { layers, groups, width_per_group, s, resolution, replace_stride_with_dilation } = this.config;
+    const planes = (of: number) => Math.floor(128 * 2 ** of * s);
+    const stride = index === 0 || replace_stride_with_dilation[index - 1] === true ? 1 : 2;
+    // What published code writes for images of 224.
+    const span = Math.floor((([56, 56, 28, 14][index] ?? 14) * resolution) / 224);
+    return repeat(
+      layers[index] ?? 1,
+      (block) =>
+        new AxialBlock({
+          inplanes: block > 0 ? expansion * planes(index) : index === 0 ? this.stem : expansion * planes(index - 1),
+          planes: planes(index),
+          stride: block === 0 ? stride : 1,
+          groups,
+          base_width: width_per_group,
+          kernel_size: block === 0 ? span : Math.floor(span / stride),
+        }),
+    );
+  }
+}
+
+class AxialAttentionNet extends Backbone {
+  fc = new Linear(this.config.num_classes);
+
+  forward({ x }: { readonly x: Map }) {
+    const features = this.run(x).at(-1) ?? x;
+    const pooled = keep("avgpool", features.mean("h", "w"), "b c 1 1");
+    return { out: output(keep("fc", this.fc(pooled), "b c"), "b c") };
+  }
+}
+
+type Shapes = { readonly [name: string]: { readonly shape: readonly number[] } };
+type Published = { readonly [field: string]: unknown };
+const published = ({ model: _network, name: _preset, ...config }: Published) => config;
+const extentOf = ({ x }: Shapes) => ({ extent: { h: x?.shape[2], w: x?.shape[3] } });
+/** A module as a network of one map. */
+const alone = <M extends object>(module: M, run: (x: Map) => Map) => ({
+  ...module,
+  forward: ({ x }: { readonly x: Map }) => ({ out: output(run(x), asMap) }),
+});
+
+export default system({
+  name: "axial-deeplab",
+  entries: {
+    AxialAttentionNet: entry({
+      config: NetConfig,
+      presets: {
+        axial26s: { layers: [1, 2, 4, 1] },
+        axial50s: {},
+        axial50m: { s: 0.75 },
+        axial50l: { s: 1 },
+      },
+      inputs: ({ resolution }) => ({ x: grid({ h: resolution, w: resolution }, 3) }),
+      module: (config) => new AxialAttentionNet(config),
+      fromCase: published,
+    }),
+    AxialBlock: entry({
+      config: BlockConfig,
+      inputs: ({ kernel_size, inplanes }) => ({ x: grid({ h: kernel_size, w: kernel_size }, inplanes) }),
+      module: (config) => {
+        const block = new AxialBlock(config);
+        return alone(block, (x) => block(x));
+      },
+      fromCase: published,
+    }),
+    AxialAttention: entry({
+      config: AttentionConfig,
+      inputs: ({ extent, in_planes }) => ({ x: grid(extent, in_planes) }),
+      module: ({ out_planes, groups, kernel_size, stride, width }) => {
+        const axis = width ? "w" : "h";
+        const attention = new AxialAttention({ planes: out_planes, groups, span: kernel_size, stride, axis });
+        return alone(attention, (x) => attention(x));
+      },
+      fromCase: (config, inputs) => ({ ...published(config), ...extentOf(inputs) }),
+    }),
+  },
+});
