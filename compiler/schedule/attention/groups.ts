@@ -79,10 +79,12 @@ export type TokenAxis = {
   readonly prefixStep: number;
 };
 
+/** `inner`: axes whose positions of the grid follow each other fastest; otherwise the last axis is the fastest. */
 export const tokensOf = (
   type: TensorType,
   division: Division,
   kinds: { readonly grid: boolean; readonly prefix: boolean },
+  inner: readonly string[] = [],
 ): GroupTokens => {
   const local = (axis: string, size: number): number => {
     const part = division.partition.get(axis);
@@ -90,7 +92,8 @@ export const tokensOf = (
   };
   let gridCount = 1;
   const gridSteps = new Map<string, number>();
-  for (const { axis, size } of type.axes.toReversed()) {
+  const isInner = ({ axis }: { readonly axis: string }): number => (inner.includes(axis) ? 1 : 0);
+  for (const { axis, size } of type.axes.toSorted((a, b) => isInner(a) - isInner(b)).toReversed()) {
     gridSteps.set(axis, gridCount);
     gridCount *= local(axis, size);
   }

@@ -4,7 +4,7 @@ import { predicate } from "../../../ir/predicate.ts";
 import { below, type Ranges } from "../../../ir/scalarRange.ts";
 import { printScalar } from "../../../ir/scalarText.ts";
 import { simplify } from "../../../ir/scalarSimplify.ts";
-import { substitute, walkScalar } from "../../../ir/scalarWalk.ts";
+import { substitute, variablesOf, walkScalar } from "../../../ir/scalarWalk.ts";
 import type { AttentionKernel } from "../kernels.ts";
 import { classify, type SlotLayout } from "./blocks.ts";
 import {
@@ -76,7 +76,7 @@ export const planAttention = (kernel: AttentionKernel): AttentionPlan => {
   const drafts = divide(kernel.pattern, kernel).map((division) => draftJob(kernel, division, valueColumns));
   // The jobs of a kernel share its thread blocks' size.
   const warps = Math.max(...drafts.map(({ tiles }) => tiles.warps));
-  const jobs = drafts.map((draft) => planJob(kernel, { ...draft, tiles: { ...draft.tiles, warps } }));
+  const jobs = drafts.map((draft) => bestJob(kernel, { ...draft, tiles: { ...draft.tiles, warps } }));
   const problem = { precision: kernel.precision, headDim: kernel.headDim, valueColumns };
   return {
     jobs,
@@ -110,11 +110,7 @@ type Draft = {
 
 const draftJob = (kernel: AttentionKernel, division: Division, valueColumns: number): Draft => {
   const groups = groupsOf(division, kernel);
-  const query = tokensOf(kernel.query, division, {
-    grid: division.queries !== "prefix",
-    prefix: division.queries !== "grid",
-  });
-  const key = tokensOf(kernel.key, division, { grid: division.keys.has("grid"), prefix: division.keys.has("prefix") });
+  const { query, key } = groupTokens(kernel, division);
   const places = biasPlaces(kernel, pairRanges(query, key));
   const tiles = chooseTiles({
     ...kernel,
@@ -127,10 +123,34 @@ const draftJob = (kernel: AttentionKernel, division: Division, valueColumns: num
   return { division, groups, query, key, places, tiles };
 };
 
+/** Tokens in the order of their type, or with the axes that the pattern leaves free inside the others: the fewer tiles meet. */
+const bestJob = (kernel: AttentionKernel, draft: Draft): Job => {
+  const { job, cost } = planJob(kernel, draft);
+  const read = variablesOf(job.keep);
+  const free = kernel.query.axes
+    .map(({ axis }) => axis)
+    .filter((axis) => !read.has(`q.${axis}`) && !read.has(`k.${axis}`));
+  if (free.length === 0 || job.schedule.kind === "dense" || job.groupsPerBlock > 1) return job;
+  const other = planJob(kernel, { ...draft, ...groupTokens(kernel, draft.division, free) });
+  return other.cost < cost ? other.job : job;
+};
+
+const groupTokens = (
+  kernel: AttentionKernel,
+  division: Division,
+  inner: readonly string[] = [],
+): Pick<Draft, "query" | "key"> => {
+  const { queries, keys } = division;
+  return {
+    query: tokensOf(kernel.query, division, { grid: queries !== "prefix", prefix: queries !== "grid" }, inner),
+    key: tokensOf(kernel.key, division, { grid: keys.has("grid"), prefix: keys.has("prefix") }, inner),
+  };
+};
+
 const queryTilesOf = (tiles: Tiles): number =>
   tiles.kind === "resident" ? 1 : Math.ceil(tiles.querySlots / (16 * tiles.warps));
 
-const planJob = (kernel: AttentionKernel, draft: Draft): Job => {
+const planJob = (kernel: AttentionKernel, draft: Draft): { readonly job: Job; readonly cost: number } => {
   const { division, groups, query, key } = draft;
   const keep = keepOf(kernel, division, groups, query, key);
   const perBlock = draft.tiles.kind === "resident" ? draft.tiles.units * draft.tiles.groupsPerUnit : 1;
@@ -159,9 +179,9 @@ const planJob = (kernel: AttentionKernel, draft: Draft): Job => {
     const differs = whole.classes.some((each, i) => each !== met.classes[i]);
     return { tiles, queryLayout, keyLayout, schedule, differs, cost: pairsOf(schedule, met) * (tiles.span + stepCost) };
   };
-  const { tiles, queryLayout, keyLayout, schedule, differs } = bestSpan(draft.tiles, arrange);
+  const { tiles, queryLayout, keyLayout, schedule, differs, cost } = bestSpan(draft.tiles, arrange);
   const groupsPerBlock = queryLayout.units * queryLayout.groupsPerUnit;
-  return {
+  const job: Job = {
     queries: division.queries,
     groups,
     tiles,
@@ -176,6 +196,7 @@ const planJob = (kernel: AttentionKernel, draft: Draft): Job => {
     schedule,
     irregular: differs ? simplify(irregular(groups), groupRanges(groups)) : literal(0),
   };
+  return { job, cost };
 };
 
 type Arrangement = {
