@@ -145,7 +145,7 @@ type AttentionInputs = {
 };
 type EncoderInputs = { src: Grid<"s">; pos: Grid<"s">; reference_points: Grid<"q" | "level"> };
 
-const withoutBatch = ({ N: _, ...config }: { readonly [field: string]: unknown }) => config;
+const withoutBatch = ({ N: _batch, ...config }: { readonly [field: string]: unknown }) => config;
 
 export default system({
   name: "deformable",

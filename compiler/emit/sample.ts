@@ -98,7 +98,7 @@ function sampleView(kernel: SampleKernel, plan: SamplePlan, header: KernelHeader
   const stores = kernel.stores.map((access) => elementText(access, operands, names, runs));
   const lane: CudaScope = { variables: indexScope({ r: "r", n: "n" }, plan.ranges) };
   const base: CudaScope = { variables: indexScope({ r: "r", n: "n0" }, plan.ranges) };
-  const each = stores.filter(({ form }) => form !== "run");
+  const alone = stores.filter(({ form }) => form !== "run");
   return {
     header: headerComment(header, plan.notes),
     name: header.name,
@@ -131,7 +131,8 @@ function sampleView(kernel: SampleKernel, plan: SamplePlan, header: KernelHeader
       ...[0, 1].map((axis) => numbers(levels.map(({ steps: each }) => each[axis] ?? 0))),
     ].join(", "),
     values: printIndex(byLevel(levels.map(({ values }) => values.offset)), scope),
-    result: each.length === 0 ? [] : ["const int n = n0 + j;", ...each.map((text) => storeOne(text, "value[j]", lane))],
+    result:
+      alone.length === 0 ? [] : ["const int n = n0 + j;", ...alone.map((text) => storeOne(text, "value[j]", lane))],
     stores: stores.filter(({ form }) => form === "run").map((text) => storeRun(text, "value", base)),
   };
 }
@@ -158,13 +159,13 @@ function computedText(
   prefix: string,
   { kernel, names, scope, plan }: TextContext,
 ): { readonly statements: readonly string[]; readonly values: readonly string[] } {
-  const alone = { along: "n", width: 1, ranges: plan.ranges };
+  const single = { along: "n", width: 1, ranges: plan.ranges };
   const known: { readonly key: string; readonly name: string; readonly text: ElementText }[] = [];
   const elementOf = (access: Access): (typeof known)[number] => {
     const key = JSON.stringify(access);
     const found = known.find((each) => each.key === key);
     if (found) return found;
-    const made = { key, name: `${prefix}${known.length}`, text: elementText(access, kernel.operands, names, alone) };
+    const made = { key, name: `${prefix}${known.length}`, text: elementText(access, kernel.operands, names, single) };
     known.push(made);
     return made;
   };

@@ -72,7 +72,7 @@ export const assignRoles = (graph: Graph): Roles => {
         inlined.add(value.id);
       } else {
         roles.set(value.id, { kind: "kernel", result: value.id });
-        if (["linear", "conv", "normalize", "softmax"].includes(value.op)) open.set(value.id, value.id);
+        if (takesEpilogue(value)) open.set(value.id, value.id);
       }
     }
   }
@@ -105,6 +105,10 @@ const joinsProducts = (value: NodeOf<"normalize">, uses: Uses): boolean =>
   value.attrs.groups === 1 &&
   value.attrs.axes.length === 0 &&
   (uses.get(value.id) ?? []).every((use) => use !== "output" && use.by.op === "linear" && use.input === 0);
+
+/** A convolution in groups is a fold, which has none. */
+const takesEpilogue = (value: Node): boolean =>
+  value.op === "conv" ? value.attrs.groups === 1 : ["linear", "normalize", "softmax"].includes(value.op);
 
 /** Points and weights that one sampling alone reads are computed where it reads them. */
 const placesPoints = (value: NodeOf<"pointwise">, uses: Uses): boolean => {
