@@ -1,7 +1,6 @@
 /**
  * Axial-DeepLab: attention along the height, then along the width, with positions in queries, keys and values (arXiv
- * 2003.07853), and the decoders of Panoptic-DeepLab (arXiv 1911.10194). Parameter names are those of the published codes,
- * spelt as they are there.
+ * 2003.07853), before the decoders of Panoptic-DeepLab. Parameter names are those of the published code, spelt as they are there.
  */
 import {
   along,
@@ -29,6 +28,7 @@ import {
   unused,
 } from "fovea";
 import { z } from "zod";
+import { DecoderConfig, PanopticDeepLabDecoder } from "./panopticDeeplab.ts";
 
 type Map = Grid<"h" | "w">;
 const asMap = "b c h w";
@@ -292,10 +292,41 @@ class AxialAttentionNet extends Backbone {
   }
 }
 
+const WholeConfig = z.strictObject({ backbone: NetConfig, decoder: DecoderConfig });
+type WholeConfig = z.infer<typeof WholeConfig>;
+
+class Features extends Backbone {
+  forward(image: Map) {
+    const [res2, res3, res4, res5] = this.run(image);
+    return { res2, res3, res4, res5 } as { readonly [name: string]: Map };
+  }
+}
+
+/** Axial-DeepLab as a whole (section 3.3): no atrous pyramid, the last stride removed. */
+class AxialDeepLab extends Module<WholeConfig> {
+  backbone = new Features(this.config.backbone);
+  decoder = new PanopticDeepLabDecoder(this.config.decoder);
+
+  forward({ image }: { readonly image: Map }) {
+    return this.decoder(this.backbone(image));
+  }
+}
+
 type Shapes = { readonly [name: string]: { readonly shape: readonly number[] } };
 type Published = { readonly [field: string]: unknown };
 const published = ({ model: _network, name: _preset, ...config }: Published) => config;
 const extentOf = ({ x }: Shapes) => ({ extent: { h: x?.shape[2], w: x?.shape[3] } });
+const wholeOf = ({ backbone, decoder }: { readonly backbone?: Published; readonly decoder?: Published }) => ({
+  backbone,
+  decoder: published(decoder ?? {}),
+});
+const featuresOf = (inputs: Shapes) => ({
+  features: Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, shape.slice(1)])),
+});
+const FeatureConfig = DecoderConfig.extend({
+  /** Channels, height and width of each feature. */
+  features: z.record(z.string(), z.tuple([count, count, count])),
+});
 /** A module as a network of one map. */
 const alone = <M extends object>(module: M, run: (x: Map) => Map) => ({
   ...module,
@@ -316,6 +347,19 @@ export default system({
       inputs: ({ resolution }) => ({ x: grid({ h: resolution, w: resolution }, 3) }),
       module: (config) => new AxialAttentionNet(config),
       fromCase: published,
+    }),
+    AxialDeepLab: entry({
+      config: WholeConfig,
+      inputs: ({ decoder: { input_shape } }) => ({ image: grid({ h: input_shape[0], w: input_shape[1] }, 3) }),
+      module: (config) => new AxialDeepLab(config),
+      fromCase: wholeOf,
+    }),
+    PanopticDeepLabDecoder: entry({
+      config: FeatureConfig,
+      inputs: ({ features }) =>
+        Object.fromEntries(Object.entries(features).map(([name, [c, h, w]]) => [name, grid({ h, w }, c)])),
+      module: ({ features: _features, ...config }) => new PanopticDeepLabDecoder(config),
+      fromCase: (config, inputs) => ({ ...published(config), ...featuresOf(inputs) }),
     }),
     AxialBlock: entry({
       config: BlockConfig,

@@ -13,6 +13,7 @@ import {
   lowerRow,
 } from "./lowerMap.ts";
 import { lowerProduct } from "./lowerProduct.ts";
+import { lowerResize } from "./lowerResize.ts";
 import { lowerSample } from "./lowerSample.ts";
 import type { BufferSpec, Slot } from "./memory.ts";
 import { portsOf } from "./operands.ts";
@@ -71,6 +72,8 @@ const lowerNode = (context: Context, first: Node, result: ValueId): Launch => {
       return lowerPool(context, first);
     case "meanPrefix":
       return lowerMeanPrefix(context, first);
+    case "resize":
+      return lowerResize(context, first);
     default:
       throw new Error(`internal: no kernel computes ${first.op} %${first.id}`);
   }

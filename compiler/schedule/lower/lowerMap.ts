@@ -292,7 +292,8 @@ const sharedElements = (node: NodeOf<"normalize"> | NodeOf<"softmax">): Shared =
 
 const extentOf = (axes: readonly Extent[]): number => axes.reduce((product, { size }) => product * size, 1);
 
-const mapLaunch = (
+/** A launch of a map: one body for each element of a value, or its fold. */
+export const mapLaunch = (
   context: Context,
   node: Node,
   into: Operands,
