@@ -6,6 +6,7 @@ import { foldNorms } from "./foldNorms.ts";
 import { fusePointwise } from "./fusePointwise.ts";
 import { hoistMeans } from "./hoistMeans.ts";
 import { hoistTokenViews } from "./hoistTokenViews.ts";
+import { joinLinears } from "./joinLinears.ts";
 import type { Pass } from "./rewrite.ts";
 import { simplifyViews } from "./simplifyViews.ts";
 import { sinkRepeats } from "./sinkRepeats.ts";
@@ -22,7 +23,8 @@ const passes: readonly Pass[] = [
   foldLinears, // needs the bias alone between two products
   foldNorms, // after foldLinears, which would not see through a normalisation
   fusePointwise, // after the folds, which look for single affine maps
-  foldConstantTerms, // last: the folds have left biases beside biases
+  foldConstantTerms, // the folds have left biases beside biases
+  joinLinears, // last: it looks for products with one bias each
 ];
 
 /** Runs all passes; the graph after each is kept for those who want to look. */

@@ -66,8 +66,11 @@ const constantOf = (node: Node, inputs: readonly Constant[]): WeightExpr | null 
       return reshape({ kind: "slice", of: runs, axis: 2, start, step: 1, size: width }, shape);
     }
     case "concat":
-      return node.attrs.over === "channels"
-        ? { kind: "concat", of: inputs.map((input) => rowsLike(input, node.type)), axis: 1 }
+      if (node.attrs.over === "channels")
+        return { kind: "concat", of: inputs.map((input) => rowsLike(input, node.type)), axis: 1 };
+      // Rows of the slowest axis follow each other.
+      return node.attrs.over.axis === node.type.axes[0]?.axis
+        ? { kind: "concat", of: inputs.map(({ expr }) => expr), axis: 0 }
         : null;
     case "unpack":
       return x && prefixRows(x.type) === 0 ? reshape(x.expr, shape) : null;

@@ -4,6 +4,7 @@ import { foldConstantTerms } from "../../compiler/passes/foldConstantTerms.ts";
 import { foldLinears } from "../../compiler/passes/foldLinears.ts";
 import { foldNorms } from "../../compiler/passes/foldNorms.ts";
 import { fusePointwise } from "../../compiler/passes/fusePointwise.ts";
+import { joinLinears } from "../../compiler/passes/joinLinears.ts";
 import { hoistMeans } from "../../compiler/passes/hoistMeans.ts";
 import { hoistTokenViews } from "../../compiler/passes/hoistTokenViews.ts";
 import { simplifyViews } from "../../compiler/passes/simplifyViews.ts";
@@ -325,5 +326,46 @@ describe("foldConstantTerms", () => {
       output "y" = %5 "b h c"
       "
     `);
+  });
+});
+
+describe("joinLinears", () => {
+  const apart = `${grid}
+    ${weight(1, "query.weight")}
+    %2 = linear %0, %1
+    ${vector(3, "query.bias")}
+    %4 = pointwise %2, %3 {body=$0 + $1}
+    ${weight(5, "key.weight")}
+    %6 = linear %0, %5
+    ${vector(7, "key.bias")}
+    %8 = pointwise %6, %7 {body=$1 + $0}
+    ${weight(9, "value.weight")}
+    %10 = linear %0, %9
+    %11 = attend %4, %8, %10 {heads=2, scale=0.5, pattern=all, score=s, normalize=softmax}
+    output "y" = %11 "b h c"`;
+  test("makes one product of those that have biases", () => {
+    expect(after(joinLinears, apart)).toMatchInlineSnapshot(`
+      "graph "g"
+      %0: [out 4; 4] = parameter {name="query.weight", shape=[4, 4], layout="out c"}
+      %1: [4] = parameter {name="query.bias", shape=[4], layout="c"}
+      %2: [out 4; 4] = parameter {name="key.weight", shape=[4, 4], layout="out c"}
+      %3: [4] = parameter {name="key.bias", shape=[4], layout="c"}
+      %4: [out 4; 4] = parameter {name="value.weight", shape=[4, 4], layout="out c"}
+      %5: [b, h 3; 4] = input {name="x", layout="b h c"}
+      %6: [out 8; 4] = concat %0, %2 {over=axis out}
+      %7: [b, h 3; 8] = linear %5, %6
+      %8: [8] = concat %1, %3 {over=channels}
+      %9: [b, h 3; 8] = pointwise %7, %8 {body=$0 + $1}
+      %10: [b, h 3; 4] = channels %9 {groups=1, start=0, width=4}
+      %11: [b, h 3; 4] = channels %9 {groups=1, start=4, width=4}
+      %12: [b, h 3; 4] = linear %5, %4
+      %13: [b, h 3; 4] = attend %10, %11, %12 {heads=2, scale=0.5, pattern=all, score=s, normalize=softmax}
+      output "y" = %13 "b h c"
+      "
+    `);
+  });
+  test("leaves products that something else joins", () => {
+    untouched(joinLinears, apart.replace("$0 + $1", "tanh($0 + $1)"));
+    untouched(joinLinears, `${apart}\noutput "q" = %4 "b h c"`);
   });
 });
