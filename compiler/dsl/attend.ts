@@ -50,7 +50,12 @@ export function attend<Q extends Axis, K extends Axis>(
     );
   for (const { channels } of [query, value])
     if (channels % heads !== 0)
-      fail("not-divisible", { what: "the number of channels", size: channels, by: heads }, "", `${heads} heads`);
+      fail(
+        "not-divisible",
+        { what: "the number of channels", size: channels, by: heads },
+        `heads that divide them: ${nearestDivisors(channels, heads).join(" or ")}`,
+        `${heads} heads`,
+      );
   // Either may be the same for all examples.
   if (printType({ ...key, channels: 0, batch: false }) !== printType({ ...value, channels: 0, batch: false }))
     fail(
@@ -100,4 +105,12 @@ function tableValue(table: Table): ValueId {
   const axes = table.sizes.slice(0, -1).map((size, index) => ({ axis: `i${index}`, size }));
   const type = { element: "float", batch: false, prefix: noPrefix, axes, channels: table.sizes.at(-1) ?? 1 } as const;
   return appendOnce(table, "", () => append("constant", [], { values: table.values, type }));
+}
+
+/** The divisors of `size` next to a number that is none, below and above. */
+function nearestDivisors(size: number, to: number): readonly number[] {
+  const divisors = Array.from({ length: size }, (_, index) => index + 1).filter((each) => size % each === 0);
+  return [divisors.findLast((each) => each < to), divisors.find((each) => each > to)].filter(
+    (each) => each !== undefined,
+  );
 }

@@ -311,7 +311,12 @@ export function checkCombines(op: string, left: TensorType, right: TensorType): 
     fail("shape-mismatch", params, "", label);
   }
   if (right.channels !== left.channels && right.channels !== 1 && left.channels !== 1)
-    fail("shape-mismatch", params, "", `${left.channels} channels on the left and ${right.channels} on the right`);
+    fail(
+      "shape-mismatch",
+      params,
+      `a layer makes them alike: new Linear(${left.channels}) on the right`,
+      `${left.channels} channels on the left and ${right.channels} on the right`,
+    );
   const everywhere = right.axes.length === 0 && right.prefix.count === 0;
   if (!everywhere && right.prefix.count !== left.prefix.count)
     fail(

@@ -64,7 +64,12 @@ function lowerCall(f: object, meanings: readonly Meaning[], context: Context): M
     );
   const { source, captures } = known;
   if (context.depth > callLimit)
-    return refuse("lambda-recursion", { name }, placeOf(source.place), "write the terms out");
+    return refuse(
+      "lambda-recursion",
+      { name },
+      placeOf(source.place),
+      "write the terms out, or compute the values outside and index them",
+    );
   if (source.body.kind === "refused") {
     const { code, what, hint, place } = source.body.refusal;
     if (code === "unsupported-function") return refuse(code, { name: what }, placeOf(place), hint);
@@ -298,7 +303,8 @@ function toScalar(meaning: Meaning, at: CodePlace | null): Scalar {
     case "plain": {
       const { name, value } = meaning;
       const read = value instanceof Parameter ? `${name}.at(i, j)` : value instanceof AnyGrid ? `${name}.of(k)` : "";
-      const hint = read === "" ? "" : `read one number of it: ${read}`;
+      const convert = typeof value === "string" ? `make it a number outside: Number(${name})` : "";
+      const hint = read === "" ? convert : `read one number of it: ${read}`;
       return refuse("lambda-capture", { name: meaning.name, found: kindOf(meaning.value) }, at, hint);
     }
     default:

@@ -301,7 +301,7 @@ class LambdaReader {
     if (math.has(name)) return name as MathFunction;
     const hint =
       name === "random"
-        ? "a kernel gives the same result on each run"
+        ? "a kernel gives the same result on each run: hand random numbers in as an input"
         : didYouMean(name, math) || `Math has ${mathFunctions.join(", ")}`;
     return this.#refuse(callee, `Math.${name}`, hint, "unsupported-function");
   }

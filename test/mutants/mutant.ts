@@ -24,7 +24,7 @@ export type Mutant = {
 export type Symptom = "numbers" | "race" | "uninitialised" | "bounds" | "unfinished" | "conflicts";
 
 /** Order 0 is fixed; the others shuffle threads and copies. */
-export const orders: readonly number[] = [0, 1, 2];
+const orders: readonly number[] = [0, 1, 2];
 
 /** What a probe shows in each order. Nothing, unless there is a bug. */
 export async function symptomsOf(name: ProbeName, source: string, headers?: string): Promise<ReadonlySet<Symptom>> {

@@ -1,0 +1,18 @@
+// Noise.
+import { type Grid, grid, model, Module, pointwise } from "fovea";
+import { z } from "zod";
+
+type Clip = Grid<"t" | "h" | "w">;
+
+class Net extends Module {
+  forward({ video }: { video: Clip }) {
+    return { out: pointwise(video, (x) => x + Math.random()) };
+  }
+}
+
+export default model({
+  name: "net",
+  config: z.strictObject({}),
+  inputs: () => ({ video: grid({ t: 4, h: 8, w: 8 }, 48) }),
+  module: () => new Net(),
+});
