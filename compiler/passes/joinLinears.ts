@@ -7,7 +7,7 @@ import type { Pass } from "./rewrite.ts";
 
 /**
  * Makes one product of several that read the same value, which is then loaded once: the query, key and value of an
- * attention that projects them apart. Their results become its columns.
+ * attention that projects them apart, the offsets and weights of a sampling. Their results become its columns.
  * Requires: foldConstantTerms (a product has one bias). Ensures: products of one value with biases of their own, and
  * nothing else behind them, are one.
  *
@@ -70,7 +70,7 @@ const isVector = (type: TensorType | undefined, channels: number): boolean =>
 
 /** Whoever loads rows by address finds columns as well; others would join the product themselves, or copy. */
 const takesColumns = (reader: Node | "output"): boolean =>
-  reader !== "output" && (reader.op === "attend" || reader.op === "channels");
+  reader !== "output" && (reader.op === "attend" || reader.op === "channels" || reader.op === "unpack");
 
 const constantsOf = ({ nodes }: Graph): ReadonlySet<ValueId> => {
   const constants = new Set<ValueId>();
