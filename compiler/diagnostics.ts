@@ -26,6 +26,8 @@ export type DiagnosticParams = {
   "bad-config": { readonly path: string; readonly problem: string };
   "bad-layout": { readonly layout: string; readonly problem: string };
   "not-divisible": { readonly what: string; readonly size: number; readonly by: number };
+  // What a kernel can be made of.
+  "unsupported-op": { readonly op: string; readonly because: string };
 };
 export type DiagnosticCode = keyof DiagnosticParams;
 
@@ -48,6 +50,7 @@ const messages: { readonly [C in DiagnosticCode]: (params: DiagnosticParams[C]) 
   "bad-config": ({ path, problem }) => `config.${path}: ${problem}`,
   "bad-layout": ({ layout, problem }) => `layout "${layout}": ${problem}`,
   "not-divisible": ({ what, size, by }) => `${what} is ${size}, which ${by} does not divide`,
+  "unsupported-op": ({ op, because }) => `${op} cannot be compiled: ${because}`,
 };
 
 /** Every code. */
