@@ -5,6 +5,7 @@ import { caseInputs, drawnCheckpoint, expectedArray, readCaseArrays } from "../.
 import { type GoldenCase, readCase } from "../../compiler/cli/golden/case.ts";
 import { keepOnly } from "../../compiler/cli/keptValues.ts";
 import { compare } from "../../compiler/cli/golden/compare.ts";
+import { batchOf, graphInputs } from "../../compiler/cli/ports.ts";
 import type { Model } from "../../compiler/dsl/index.ts";
 import { evaluate } from "../../ir/evaluate.ts";
 import type { Graph, Output } from "../../ir/graph.ts";
@@ -28,7 +29,7 @@ export function differences(model: Model, golden: GoldenCase): readonly string[]
   const { weights } = golden;
   using file = typeof weights === "string" ? tensorFileOf(openSafetensors(join(golden.folder, weights))) : null;
   const checkpoint = file === null ? drawnCheckpoint(golden, parameters) : checkpointOf(file);
-  const batch = Object.values(golden.inputs)[0]?.shape[0] ?? 1;
+  const batch = batchOf(graphInputs(graph), inputs);
   const { outputs, kept } = evaluate(graph, {
     batch,
     inputs: Object.fromEntries([...inputs].map(([name, { values }]) => [name, values])),
