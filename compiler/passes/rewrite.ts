@@ -21,7 +21,8 @@ export type Reader = { readonly op: Op; readonly input: number } | "output";
 
 /**
  * Copies a graph node by node. `change` sees each node with its inputs already new, and gives the value to use in its
- * place, or null to keep it. Nodes that nobody reads any more are left out; an unchanged graph is returned as it was.
+ * place, or null to keep it. Nodes that nobody reads any more are left out. An unchanged graph is returned as it was, and
+ * so is one whose outputs would no longer be one for each example.
  */
 export const rewrite = (graph: Graph, change: (node: Node, rewriter: Rewriter) => ValueId | null): Graph => {
   const builder = createBuilder(graph.name);
@@ -62,6 +63,11 @@ export const rewrite = (graph: Graph, change: (node: Node, rewriter: Rewriter) =
     readersOfNew.set(id, [...(readersOfNew.get(id) ?? []), ...(readersOfOld.get(node.id) ?? [])]);
   }
   if (!changed) return graph;
+  // Tokens that are the same for all examples may stand in for batched ones anywhere but in what the caller gets.
+  const published = [...graph.outputs, ...graph.kept].map(({ value }) => value);
+  const sameBatch = (node: Node): boolean =>
+    !published.includes(node.id) || builder.type(rename(node.id)).batch === node.type.batch;
+  if (!graph.nodes.every(sameBatch)) return graph;
   for (const { name, value, layout } of graph.outputs) builder.output(name, rename(value), layout);
   for (const { name, value, layout } of graph.kept) builder.keep(name, rename(value), layout);
   for (const name of graph.unused) builder.unused(name);

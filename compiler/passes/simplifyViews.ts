@@ -10,14 +10,7 @@ import { rewrite, type Pass, type Rewriter } from "./rewrite.ts";
  */
 export const simplifyViews: Pass = {
   name: "simplifyViews",
-  run: (graph) => {
-    const outputs = new Set([...graph.outputs, ...graph.kept].map(({ value }) => value));
-    return rewrite(graph, (node, to) => {
-      const simple = simplified(node, to);
-      // tokens that are the same for all examples stand in for batched ones, but not where they are an output
-      return simple !== null && outputs.has(node.id) && to.type(simple).batch !== node.type.batch ? null : simple;
-    });
-  },
+  run: (graph) => rewrite(graph, simplified),
 };
 
 const simplified = (node: Node, to: Rewriter): ValueId | null => {

@@ -41,29 +41,33 @@ const weight = (id: number, name: string): string =>
   `%${id}: [out 4; 4] = parameter {name="${name}", shape=[4, 4], layout="out c"}`;
 
 describe("simplifyViews", () => {
+  const classToken = `%1: [axis prefix 1; 4] = parameter {name="class", shape=[1, 1, 4], layout="1 prefix c"}`;
   test("takes apart what was just put together", () => {
     expect(
       after(
         simplifyViews,
         `${grid}
-         %1: [axis prefix 1; 4] = parameter {name="class", shape=[1, 1, 4], layout="1 prefix c"}
+         ${classToken}
          %2 = withPrefix %0, %1
          %3 = grid %2
          %4 = prefix %2
-         output "grid" = %3 "b h c"
-         output "prefix" = %4 "b prefix c"`,
+         %5 = withPrefix %3, %4
+         output "y" = %5 "b (prefix | h) c"`,
       ),
     ).toMatchInlineSnapshot(`
       "graph "g"
       %0: [b, h 3; 4] = input {name="x", layout="b h c"}
       %1: [axis prefix 1; 4] = parameter {name="class", shape=[1, 1, 4], layout="1 prefix c"}
       %2: [b, prefix 1, h 3; 4] = withPrefix %0, %1
-      %3: [b, axis prefix 1; 4] = prefix %2
-      output "grid" = %0 "b h c"
-      output "prefix" = %3 "b prefix c"
+      output "y" = %2 "b (prefix | h) c"
       "
     `);
   });
+  test("gives the caller a token for each example, be they all the same", () =>
+    untouched(
+      simplifyViews,
+      `${grid}\n${classToken}\n%2 = withPrefix %0, %1\n%3 = prefix %2\noutput "y" = %3 "b prefix c"`,
+    ));
   test("leaves tokens that came together", () =>
     untouched(simplifyViews, `${x}\n%1 = grid %0\noutput "y" = %1 "b t h c"`));
 });

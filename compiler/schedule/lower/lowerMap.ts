@@ -141,7 +141,7 @@ export const lowerReduce = (context: Context, node: NodeOf<"reduce">): Launch =>
             grid,
           ),
         );
-  const element = into.access(place, ranges, node.attrs.kind === "max" ? -Infinity : 0);
+  const element = into.access(place, ranges);
   return mapLaunch(
     context,
     node,
@@ -173,9 +173,13 @@ export const lowerPool = (context: Context, node: NodeOf<"pool">): Launch => {
     count = mul(count, sub(min(add(start, axis.size), extent), max(start, 0)));
   }
   const place = x.grid(at, n);
-  const element = into.access({ ...place, valid: and(place.valid, exists) }, ranges, kind === "max" ? -Infinity : 0);
+  // Outside of the window's grid lies minus infinity, but where the grid itself has holes they are zeros.
+  const hasHoles = kind === "max" && simplify(place.valid, ranges).kind !== "number";
+  const fill = kind === "max" && !hasHoles ? -Infinity : 0;
+  const element = into.access({ ...place, valid: and(place.valid, exists) }, ranges, fill);
+  const body = hasHoles ? select(simplify(exists, ranges), argument(0), -Infinity) : argument(0);
   const counted = countPadding || kind === "max" ? literal(over) : simplify(count, ranges);
-  return mapLaunch(context, node, into, argument(0), [element], { kind, over, count: counted }, over);
+  return mapLaunch(context, node, into, body, [element], { kind, over, count: counted }, over);
 };
 
 /** A convolution in groups: each output channel is a sum over its own group's channels. */
