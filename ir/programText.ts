@@ -44,3 +44,7 @@ const isNumberWord = (value: unknown): value is { readonly number: string } =>
 
 /** Metadata by which the one-file form of an artefact is told from other safetensors files: a field and its value. */
 export const artefactMark = ["format", "fovea artefact"] as const;
+
+/** What prepared weights depend on, as text: equal for programs that can share them. */
+export const weightsText = ({ memory, weights }: Pick<Program, "memory" | "weights">): string =>
+  exactJson([memory.weights, weights]);

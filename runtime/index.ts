@@ -3,7 +3,7 @@ export { listDevices, openDevice, type Device, type DeviceChoice } from "./devic
 export { openCheckpoint, CheckpointError, type Checkpoint } from "./checkpoint.ts";
 export { WeightsFileError } from "./tensorFile.ts";
 export { openSafetensors, writeSafetensors, SafetensorsError } from "./safetensors.ts";
-export { loadExecutable, type Executable } from "./executable.ts";
+export { loadExecutable, type Executable, type LoadOptions, type RunOptions } from "./executable.ts";
 export { type DeviceTensor, type HostTensor, type Inputs } from "./tensors.ts";
-export { type Profile } from "./profile.ts";
+export { type Profile, type ProfileOptions } from "./profile.ts";
 export { CudaError, RuntimeError } from "./errors.ts";

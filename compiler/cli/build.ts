@@ -1,12 +1,17 @@
 import { relative } from "node:path";
 import type { Kernel, Program } from "../../ir/program.ts";
 import type { Precision } from "../../ir/types.ts";
-import { packArtefact, writeArtefact } from "../artefact.ts";
+import { openCheckpoint } from "../../runtime/checkpoint.ts";
+import { encodePreparedWeights } from "../../runtime/preparedWeights.ts";
+import { packArtefact, type PackedArtefact, writeArtefact } from "../artefact.ts";
 import { compileGraph, type Compiled } from "../compile.ts";
-import type { ImageTarget } from "../toolchain/compileImages.ts";
+import { emitBinding } from "../emit/binding.ts";
+import { emitHost } from "../emit/host.ts";
+import { buildLibrary } from "../toolchain/buildLibrary.ts";
+import type { ImageTarget, KernelImage } from "../toolchain/compileImages.ts";
 import { exitCodes } from "./failure.ts";
 import { bytes, milliseconds } from "./figures.ts";
-import { compileKernels, usualTargets, withPtx } from "./images.ts";
+import { compileKernels, hasHostCompiler, usualTargets, withPtx } from "./images.ts";
 import { type ModelOptions, traceModel } from "./model.ts";
 import type { BatchRange } from "./options.ts";
 import { type Column, type Paint, table, type Terminal } from "./terminal.ts";
@@ -18,6 +23,8 @@ export type BuildOptions = ModelOptions & {
   readonly targets: readonly ImageTarget[] | null;
   /** Where the artefact goes; null: a folder of the model's name here. */
   readonly out: string | null;
+  /** A checkpoint, to be prepared for the C interface; null: none. */
+  readonly weights: string | null;
   readonly json: boolean;
 };
 
@@ -30,7 +37,7 @@ export async function build(file: string, options: BuildOptions, terminal: Termi
   const targets = withPtx(options.targets ?? (await usualTargets()));
   const images = await compileKernels(compiled, targets, terminal);
   const folder = options.out ?? `${graph.name.replaceAll("/", "-")}-${options.precision}`;
-  const artefact = packArtefact(compiled, images);
+  const artefact = await terminal.task("packing the artefact", () => packAll(compiled, images, options.weights));
   await writeArtefact(artefact, folder);
   const { program } = artefact;
 
@@ -42,6 +49,25 @@ export async function build(file: string, options: BuildOptions, terminal: Termi
     terminal.print(`wrote ${terminal.paint.bold(relative(".", folder) || ".")} for ${targets.join(", ")}`);
   }
   return exitCodes.success;
+}
+
+/** The artefact with its interfaces: TypeScript's, and C's where there is a compiler for it. */
+async function packAll(
+  compiled: Compiled,
+  images: readonly KernelImage[],
+  weights: string | null,
+): Promise<PackedArtefact> {
+  const { program, files } = packArtefact(compiled, images);
+  const host = emitHost(program);
+  const more = new Map<string, Uint8Array>();
+  for (const [path, text] of [...emitBinding(program), ...host.files]) more.set(path, Buffer.from(text, "utf8"));
+  if (await hasHostCompiler())
+    more.set(host.libraryPath, await buildLibrary(host.sourcePath, new Map([...files, ...more])));
+  if (weights !== null) {
+    using checkpoint = await openCheckpoint(weights);
+    more.set("weights.bin", encodePreparedWeights(program, checkpoint));
+  }
+  return packArtefact(compiled, images, more);
 }
 
 /** One line a pass: what it left, and how long it took. Passes are told apart by number where one runs twice. */

@@ -1,6 +1,6 @@
 import type { Compiled } from "../compile.ts";
 import { compileImages, type ImageTarget, type KernelImage } from "../toolchain/compileImages.ts";
-import { findNvcc } from "../toolchain/findTools.ts";
+import { findHostCompiler, findNvcc } from "../toolchain/findTools.ts";
 import { ToolError } from "../toolchain/toolError.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -40,9 +40,12 @@ export function withPtx(targets: readonly ImageTarget[]): readonly ImageTarget[]
   return [...targets, `compute_${Math.max(...codes)}`];
 }
 
-export async function hasNvcc(): Promise<boolean> {
+export const hasNvcc = (): Promise<boolean> => isFound(findNvcc);
+export const hasHostCompiler = (): Promise<boolean> => isFound(findHostCompiler);
+
+async function isFound(find: () => Promise<unknown>): Promise<boolean> {
   try {
-    await findNvcc();
+    await find();
     return true;
   } catch (error) {
     if (error instanceof ToolError && error.code === "compiler-not-found") return false;

@@ -32,7 +32,11 @@ export async function main(args: readonly string[]): Promise<number> {
 
 type Json = { readonly json?: true };
 type ModelFlags = ModelOptions & Json & { readonly dtype: Precision; readonly batch: parse.BatchRange };
-type BuildFlags = ModelFlags & { readonly arch?: readonly ImageTarget[]; readonly out?: string };
+type BuildFlags = ModelFlags & {
+  readonly arch?: readonly ImageTarget[];
+  readonly out?: string;
+  readonly weights?: string;
+};
 type InspectFlags = ModelFlags & {
   readonly stage?: string;
   readonly kernel?: string;
@@ -77,6 +81,7 @@ function createProgram(finish: (status: number) => void): Command {
       "compile for emulated, sm_80, sm_90a, … and PTX for newer ones (default: emulated, and GPUs where there is nvcc)",
       parse.parseTargets,
     )
+    .option("--weights <file>", "a checkpoint, to be prepared for the C interface (weights.bin)")
     .option(
       "--out <place>",
       "where the artefact goes: a folder, or one file NAME.fovea (default: a folder named after the model)",
@@ -89,6 +94,7 @@ function createProgram(finish: (status: number) => void): Command {
         precision: flags.dtype,
         targets: flags.arch ?? null,
         out: flags.out ?? null,
+        weights: flags.weights ?? null,
         json: flags.json === true,
       };
       finish(await build(model, options, openTerminal(flags)));

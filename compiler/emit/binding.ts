@@ -1,0 +1,67 @@
+import type { Port, PortSize, Program } from "../../ir/program.ts";
+import type { StorageType } from "../../ir/types.ts";
+import { packageVersion } from "../packageRoot.ts";
+import { renderTemplate } from "./render.ts";
+
+/** What templates/binding.d.mts.njk and binding.mjs.njk print. */
+type BindingView = {
+  readonly name: string;
+  readonly version: string;
+  readonly precision: string;
+  /** "Batches of 1 to 32" */
+  readonly batch: string;
+  readonly inputs: readonly PortView[];
+  readonly outputs: readonly PortView[];
+  readonly parameters: readonly { readonly key: string; readonly shape: string }[];
+};
+type PortView = { readonly key: string; readonly type: string; readonly comment: string };
+
+/** The artefact's typed loader: index.mjs and index.d.mts, by path. */
+export function emitBinding(program: Program): ReadonlyMap<string, string> {
+  const view = bindingView(program);
+  return new Map([
+    ["index.mjs", renderTemplate("binding.mjs.njk", view)],
+    ["index.d.mts", renderTemplate("binding.d.mts.njk", view)],
+  ]);
+}
+
+function bindingView(program: Program): BindingView {
+  const { min, max } = program.batch;
+  return {
+    name: program.name,
+    version: packageVersion(),
+    precision: program.precision,
+    batch: min === max ? `A batch of ${min}` : `Batches of ${min} to ${max}`,
+    inputs: program.inputs.map((port) => portView(port, program)),
+    outputs: [...program.outputs, ...program.kept].map((port) => portView(port, program)),
+    parameters: program.parameters.map(({ name, shape }) => ({
+      key: JSON.stringify(name),
+      shape: `readonly [${shape.join(", ")}]`,
+    })),
+  };
+}
+
+const portView = ({ name, storage, shape }: Port, { batch }: Program): PortView => ({
+  key: JSON.stringify(name),
+  type: `Tensor<readonly [${shape.map((size) => sizeType(size, batch)).join(", ")}], ${arrays[storage]}>`,
+  comment: `${storage} [${shape.map(sizeText).join(", ")}]`,
+});
+
+/** A literal where one batch alone is served. */
+function sizeType(size: PortSize, { min, max }: Program["batch"]): string {
+  if (typeof size === "number") return String(size);
+  return min === max ? String(size.batchTimes * min) : "number";
+}
+
+function sizeText(size: PortSize): string {
+  if (typeof size === "number") return String(size);
+  return size.batchTimes === 1 ? "batch" : `${size.batchTimes} * batch`;
+}
+
+const arrays: { readonly [S in StorageType]: string } = {
+  f32: "Float32Array",
+  f16: "Float32Array",
+  bf16: "Float32Array",
+  i32: "Int32Array",
+  u8: "Uint8Array",
+};

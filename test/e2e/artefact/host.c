@@ -1,0 +1,155 @@
+// Runs an artefact from C: on host arrays, on a stream of its own with arrays on the device, from several threads at
+// once, and with times.
+//   host DRIVER WEIGHTS INPUT OUTPUT BATCH
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "timesformer.h"
+
+enum { kThreads = 4 };
+
+static const char* driver_path;
+static const char* weights_path;
+static int batch;
+static size_t input_bytes, output_bytes;
+static unsigned char* input;
+static unsigned char* expected;
+
+static void stop(const char* what) {
+  fprintf(stderr, "%s: %s\n", what, timesformer_error());
+  exit(1);
+}
+
+static timesformer_context* open_context(void) {
+  timesformer_context* context = timesformer_create(driver_path, 0);
+  if (context == NULL) stop("create");
+  if (timesformer_load_weights(context, weights_path)) stop("weights");
+  return context;
+}
+
+static void run_and_compare(timesformer_context* context, const char* what) {
+  unsigned char* output = malloc(output_bytes);
+  memset(output, 0xff, output_bytes);
+  if (timesformer_run_host(context, batch, (const void*[]){input}, (void*[]){output})) stop(what);
+  if (memcmp(output, expected, output_bytes) != 0) {
+    fprintf(stderr, "%s: other numbers\n", what);
+    exit(1);
+  }
+  free(output);
+}
+
+static void* with_shared_context(void* context) {
+  for (int i = 0; i < 3; ++i) run_and_compare(context, "a shared context");
+  return NULL;
+}
+
+static void* with_own_context(void* unused) {
+  timesformer_context* context = open_context();
+  run_and_compare(context, "a context of its own");
+  timesformer_destroy(context);
+  return unused;
+}
+
+static void in_threads(void* (*work)(void*), void* argument) {
+  pthread_t threads[kThreads];
+  for (int i = 0; i < kThreads; ++i) pthread_create(&threads[i], NULL, work, argument);
+  for (int i = 0; i < kThreads; ++i) pthread_join(threads[i], NULL);
+}
+
+// The caller's own stream and arrays, through the driver's functions that it loads itself.
+static void on_a_stream(timesformer_context* context) {
+  void* driver = dlopen(driver_path, RTLD_NOW);
+  int (*retain)(void**, int) = (int (*)(void**, int))dlsym(driver, "cuDevicePrimaryCtxRetain");
+  int (*make_current)(void*) = (int (*)(void*))dlsym(driver, "cuCtxSetCurrent");
+  int (*allocate)(uint64_t*, size_t) = (int (*)(uint64_t*, size_t))dlsym(driver, "cuMemAlloc_v2");
+  int (*release)(uint64_t) = (int (*)(uint64_t))dlsym(driver, "cuMemFree_v2");
+  int (*upload)(uint64_t, const void*, size_t) = (int (*)(uint64_t, const void*, size_t))dlsym(driver, "cuMemcpyHtoD_v2");
+  int (*download)(void*, uint64_t, size_t) = (int (*)(void*, uint64_t, size_t))dlsym(driver, "cuMemcpyDtoH_v2");
+  int (*create_stream)(void**, unsigned) = (int (*)(void**, unsigned))dlsym(driver, "cuStreamCreate");
+  int (*synchronize)(void*) = (int (*)(void*))dlsym(driver, "cuStreamSynchronize");
+  void* current;
+  void* streams[2];
+  uint64_t inputs[1], outputs[1];
+  unsigned char* output = malloc(output_bytes);
+  if (retain(&current, 0) || make_current(current) || allocate(inputs, input_bytes) || allocate(outputs, output_bytes) ||
+      upload(inputs[0], input, input_bytes) || create_stream(&streams[0], 1) || create_stream(&streams[1], 1))
+    stop("the caller's own calls");
+  // Two runs at once on two streams: there is one set of buffers, and the second waits.
+  for (int i = 0; i < 2; ++i)
+    if (timesformer_run(context, batch, inputs, outputs, streams[i])) stop("run");
+  if (synchronize(streams[0]) || synchronize(streams[1]) || download(output, outputs[0], output_bytes)) stop("wait");
+  if (memcmp(output, expected, output_bytes) != 0) stop("a stream: other numbers");
+
+  float* times = calloc((size_t)timesformer_launch_count(), sizeof *times);
+  if (timesformer_profile(context, batch, inputs, outputs, streams[0], times)) stop("profile");
+  for (int i = 0; i < timesformer_launch_count(); ++i) {
+    if (!(times[i] >= 0)) stop("profile: a time is missing");
+    printf("launch %s\n", timesformer_launch_name(i));
+  }
+  release(inputs[0]);
+  release(outputs[0]);
+  free(times);
+  free(output);
+}
+
+static void describe(const char* what, const timesformer_port* port) {
+  printf("%s %s %s", what, port->name, port->type);
+  for (int axis = 0; axis < port->rank; ++axis)
+    printf(" %lld", (long long)(port->fixed[axis] + port->per_example[axis] * batch));
+  printf(" = %zu bytes\n", timesformer_port_bytes(port, batch));
+}
+
+static void expect_failure(int failed, const char* said) {
+  if (!failed || strstr(timesformer_error(), said) == NULL) stop("an error that does not say why");
+}
+
+int main(int count, char** values) {
+  if (count != 6) return 2;
+  driver_path = values[1];
+  weights_path = values[2];
+  batch = atoi(values[5]);
+
+  describe("input", timesformer_input(0));
+  describe("output", timesformer_output(0));
+  input_bytes = timesformer_port_bytes(timesformer_input(0), batch);
+  output_bytes = timesformer_port_bytes(timesformer_output(0), batch);
+  input = malloc(input_bytes);
+  expected = malloc(output_bytes);
+  FILE* file = fopen(values[3], "rb");
+  if (file == NULL || fread(input, 1, input_bytes, file) != input_bytes) return 2;
+  fclose(file);
+
+  expect_failure(timesformer_create("/no/such/driver.so", 0) == NULL, "/no/such/driver.so");
+  expect_failure(timesformer_create(driver_path, 99) == NULL, "there is no device 99");
+  timesformer_context* context = timesformer_create(driver_path, 0);
+  if (context == NULL) stop("create");
+  const void* inputs[] = {input};
+  void* outputs[] = {expected};
+  expect_failure(timesformer_run_host(context, batch, inputs, outputs), "weights are missing");
+  expect_failure(timesformer_load_weights(context, values[3]), "no prepared weights of fovea");
+  expect_failure(timesformer_load_weights(context, "/no/such/file"), "cannot open \"/no/such/file\"");
+  if (timesformer_load_weights(context, weights_path)) stop("weights");
+  expect_failure(timesformer_run_host(context, TIMESFORMER_MAX_BATCH + 1, inputs, outputs), "the program was built for 1 to");
+  if (timesformer_run_host(context, batch, inputs, outputs)) stop("run");
+
+  // A smaller batch in the same memory, and back.
+  void* smaller[] = {malloc(output_bytes)};
+  if (timesformer_run_host(context, 1, inputs, smaller)) stop("a smaller batch");
+  if (memcmp(smaller[0], expected, timesformer_port_bytes(timesformer_output(0), 1)) != 0) stop("a smaller batch: other numbers");
+  free(smaller[0]);
+  run_and_compare(context, "again");
+  in_threads(with_shared_context, context);
+  in_threads(with_own_context, NULL);
+  on_a_stream(context);
+  timesformer_destroy(context);
+  timesformer_destroy(NULL);
+
+  file = fopen(values[4], "wb");
+  if (file == NULL || fwrite(expected, 1, output_bytes, file) != output_bytes || fclose(file) != 0) return 2;
+  free(input);
+  free(expected);
+  return 0;
+}
