@@ -1,0 +1,138 @@
+import { describe, expect, it } from "vitest";
+import { planSample } from "../../compiler/schedule/samplePlan.ts";
+import { emitted, kernelOf, runCase, type SampleCase } from "./sampleCase.ts";
+
+// Products of corners, and sums of at most 48 points, in float32; then one rounding.
+const tolerance = { f32: 4e-6, f16: 2 ** -10, bf16: 2 ** -7 };
+
+const published: SampleCase = {
+  levels: [
+    [6, 4],
+    [3, 2],
+  ],
+  queries: 2,
+  heads: 2,
+  points: 2,
+  width: 2,
+  precision: "f32",
+};
+const pyramid = [
+  [7, 5],
+  [4, 3],
+  [2, 1],
+  [1, 6],
+] as const;
+/** Borders, whole positions, and positions that nothing lies at. */
+const hostile = [-0.5, 0, 1, 2, 3, 4, 5, -1, -1.5, 6.5, 1e30, -1e30, Infinity, -Infinity, Number.NaN, 0.25];
+
+describe.each(["f32", "bf16", "f16"] as const)("sampling in %s", (precision) => {
+  it.each<readonly [string, Partial<SampleCase>, run: number]>([
+    ["the official test's shapes", { ...published }, 2],
+    ["levels of odd sizes and of one pixel", { levels: pyramid, queries: 11, heads: 3, points: 3, width: 5 }, 1],
+    [
+      "points at borders, at pixels, far outside and nowhere",
+      { levels: pyramid, width: 8, points: 4, coordinates: "pixels", positions: hostile },
+      precision === "f32" ? 4 : 8,
+    ],
+    [
+      "the border beyond a map",
+      { levels: pyramid, width: 30, coordinates: "pixels", padding: "border", positions: hostile },
+      2,
+    ],
+    [
+      "positions from centre to centre",
+      {
+        levels: [
+          [5, 1],
+          [1, 1],
+        ],
+        width: 12,
+        coordinates: "centres",
+        normalize: "none",
+      },
+      4,
+    ],
+    [
+      "more points than lanes, and channels than threads",
+      { levels: [[9, 9]], queries: 3, heads: 1, points: 48, width: 1032 },
+      precision === "f32" ? 4 : 8,
+    ],
+  ])("%s", async (_, differs, run) => {
+    const test = { ...published, ...differs, precision };
+    expect(planSample(kernelOf(test)).run).toBe(run);
+    expect((await runCase(test)).worst).toBeLessThanOrEqual(tolerance[precision]);
+  });
+});
+
+describe("sampling", () => {
+  it("gives zeros where every logit is minus infinity", async () => {
+    const { values, worst } = await runCase({ ...published, weight: () => -Infinity });
+    expect(worst).toBe(0);
+    expect(values.every((value) => value === 0)).toBe(true);
+  });
+
+  it("does not read pixels that weigh nothing, whatever they hold", async () => {
+    // Points reach the fourth row and column and not beyond, where the corners of the fourth row would lie.
+    const perExample = 6 * 4 * 8;
+    const { values, worst } = await runCase({
+      ...published,
+      levels: [[6, 4]],
+      width: 4,
+      coordinates: "pixels",
+      positions: [0, 1, 2, 3, 3],
+      exactly: true,
+      values: (index) => (index % perExample >= 4 * 4 * 8 ? Infinity : undefined),
+    });
+    expect(values.every(Number.isFinite)).toBe(true);
+    expect(worst).toBeLessThanOrEqual(tolerance.f32);
+  });
+
+  it("agrees bit by bit in any order of threads", async () => {
+    const test: SampleCase = { ...published, levels: pyramid, queries: 40, width: 16, precision: "bf16" };
+    const [inOrder, shuffled] = [await runCase(test), await runCase(test, { seed: 7 })];
+    expect(shuffled.values).toEqual(inOrder.values);
+  });
+
+  it.each([
+    [32, 0.9],
+    [16, 0.9],
+    [64, 0.9],
+  ])("uses what it loads: %i channels of a head", async (width, least) => {
+    const test: SampleCase = {
+      ...published,
+      levels: [
+        [20, 22],
+        [10, 11],
+      ],
+      queries: 48,
+      heads: 4,
+      points: 4,
+      width,
+      precision: "bf16",
+    };
+    const kernel = kernelOf(test);
+    const { counters } = await runCase(test, { races: 0 });
+    const maps = counters.buffers.filter(
+      (buffer) => "parameter" in buffer && kernel.levels.some(({ values }) => values.operand === buffer.parameter),
+    );
+    const [bytes, sectors] = [
+      maps.reduce((sum, { read }) => sum + read.bytes, 0),
+      maps.reduce((sum, { read }) => sum + read.sectors, 0),
+    ];
+    expect(maps).toHaveLength(2);
+    expect(bytes / (32 * sectors)).toBeGreaterThanOrEqual(least);
+  });
+
+  it("is written as reviewed", async () => {
+    const test: SampleCase = {
+      ...published,
+      levels: pyramid,
+      queries: 300,
+      heads: 8,
+      points: 4,
+      width: 32,
+      precision: "bf16",
+    };
+    await expect(emitted(test).source).toMatchFileSnapshot("../golden/emit/sample_pyramid.cu");
+  });
+});

@@ -1,0 +1,122 @@
+import { emitSample } from "../../compiler/emit/sample.ts";
+import { lower } from "../../compiler/schedule/lower/lower.ts";
+import type { KernelHeader, SampleKernel } from "../../compiler/schedule/kernels.ts";
+import { evaluate } from "../../ir/evaluate.ts";
+import { parseGraph } from "../../ir/parse.ts";
+import type { Precision } from "../../ir/types.ts";
+import type { LaunchCounters } from "../../runtime/emulated.ts";
+import { type Checks, elementsOf, launch } from "./harness.ts";
+import { normal, stored, worstError } from "./testData.ts";
+
+/** Sampling alone, as the graph says it; maps and results are stored in `precision`, points and weights in float32. */
+export type SampleCase = {
+  readonly levels: readonly (readonly [height: number, width: number])[];
+  readonly queries: number;
+  readonly heads: number;
+  readonly points: number;
+  /** Channels of a head. */
+  readonly width: number;
+  readonly precision: Precision;
+  readonly coordinates?: "pixels" | "edges" | "centres";
+  readonly padding?: "zeros" | "border";
+  readonly normalize?: "softmax" | "none";
+  /** Positions to use among random ones, in turn. */
+  readonly positions?: readonly number[];
+  /** No random ones among them. */
+  readonly exactly?: boolean;
+  /** Other weights or logits than random ones far below zero. */
+  readonly weight?: (index: number) => number;
+  readonly values?: (index: number) => number | undefined;
+};
+
+export const header: KernelHeader = {
+  name: "sample_test",
+  origin: { file: "model.ts", line: 1, column: 1, path: "model.block", formula: "y = sample(x)" },
+  shapes: ["x: [h, w, c]", "y: [q, c]"],
+};
+
+export const batch = 2;
+
+const graphOf = (test: SampleCase): string => {
+  const { levels, queries, heads, points, width } = test;
+  const axes = `q ${queries}, head ${heads}, level ${levels.length}, point ${points}`;
+  const maps = levels.map(
+    ([h, w], i) => `%${i + 2}: [b, h ${h}, w ${w}; ${heads * width}] = input {name="x${i}", layout="b h w c"}`,
+  );
+  const attributes = [
+    "axes=[w, h], heads=[head], levels=[level], over=[point]",
+    `coordinates=${test.coordinates ?? "edges"}`,
+    `padding=${test.padding ?? "zeros"}`,
+    `normalize=${test.normalize ?? "softmax"}`,
+  ].join(", ");
+  return `graph "sample"
+%0: [b, ${axes}; 2] = input {name="points", layout="b q head level point c"}
+%1: [b, ${axes}; 1] = input {name="weights", layout="b q head level point"}
+${maps.join("\n")}
+%${levels.length + 2} = sample ${[0, 1, ...levels.map((_, i) => i + 2)].map((id) => `%${id}`).join(", ")} {${attributes}}
+output "y" = %${levels.length + 2} "b q c"
+`;
+};
+
+export const kernelOf = (test: SampleCase): SampleKernel => {
+  const [first] = lower(parseGraph(graphOf(test)), test.precision).launches;
+  if (first?.kernel.kind !== "sample") throw new Error("no sampling kernel");
+  const { kernel } = first;
+  // A caller's maps are float32; those of a network are not.
+  const inner = new Set([...kernel.levels.map(({ values }) => values.operand), ...kernel.stores.map((s) => s.operand)]);
+  const operands = kernel.operands.map((operand, i) =>
+    inner.has(i) ? { ...operand, storage: test.precision } : operand,
+  );
+  return { ...kernel, operands };
+};
+
+export const emitted = (test: SampleCase) => emitSample(kernelOf(test), header);
+
+/** Runs the kernel on the emulated device and compares with the evaluator, which begins with the same stored numbers. */
+export async function runCase(
+  test: SampleCase,
+  checks?: Checks,
+): Promise<{ readonly worst: number; readonly values: Float64Array; readonly counters: LaunchCounters }> {
+  const kernel = kernelOf(test);
+  const graph = parseGraph(graphOf(test));
+  const inputs = inputsOf(test);
+  const expected = evaluate(graph, { batch, inputs, parameters: {} }).outputs["y"] ?? new Float64Array();
+  const { sources } = lower(graph, test.precision).launches[0] ?? { sources: [] };
+  const names = Object.keys(inputs);
+  const values = sources.map((source) =>
+    source.kind === "port" && source.space === "input" ? (inputs[names[source.index] ?? ""] ?? null) : null,
+  );
+  const run = { name: header.name, kernel: emitSample(kernel, header), operands: kernel.operands, values, batch };
+  const result = await launch(run, checks);
+  const out = kernel.stores[0]?.operand ?? 0;
+  const actual = result.values[out] ?? new Float64Array();
+  return {
+    worst: worstError(actual, expected).error,
+    values: actual,
+    counters: result.counters as unknown as LaunchCounters,
+  };
+}
+
+function inputsOf(test: SampleCase): { readonly [name: string]: Float64Array } {
+  const { levels, queries, heads, points, width, positions = [] } = test;
+  const count = batch * queries * heads * levels.length * points;
+  // Around the whole of a map, and a third of it outside.
+  const spread = test.coordinates === "pixels" ? 4 : 0.45;
+  const drawn = normal(1, 2 * count, test.coordinates === "pixels" ? 2 : 0.5, spread);
+  const at = drawn.map((value, i) =>
+    (i % 3 === 0 && test.exactly !== true) || positions.length === 0
+      ? value
+      : (positions[i % positions.length] ?? value),
+  );
+  const weights = normal(2, count, -40, 3).map((value, i) => test.weight?.(i) ?? value);
+  const kernel = kernelOf(test);
+  const maps = levels.map(([h, w], i) => {
+    const elements = elementsOf(
+      { storage: "f32", exampleSize: h * w * heads * width, exampleStride: h * w * heads * width },
+      batch,
+    );
+    const map = normal(i + 3, elements, 2, 1).map((value, index) => test.values?.(index) ?? value);
+    return [`x${i}`, stored(map, kernel.precision)] as const;
+  });
+  return { points: stored(at, "f32"), weights: stored(weights, "f32"), ...Object.fromEntries(maps) };
+}

@@ -1,0 +1,32 @@
+import { emitSample } from "../../compiler/emit/sample.ts";
+import { header, kernelOf, type SampleCase } from "../kernels/sampleCase.ts";
+import { describeCompiles } from "./compiles.ts";
+
+const pyramid: SampleCase = {
+  levels: [
+    [100, 134],
+    [50, 67],
+    [25, 34],
+    [13, 17],
+  ],
+  queries: 300,
+  heads: 8,
+  points: 4,
+  width: 32,
+  precision: "bf16",
+};
+const cases: { readonly [name: string]: SampleCase } = {
+  bf16: pyramid,
+  f16: { ...pyramid, precision: "f16" },
+  f32: { ...pyramid, precision: "f32" },
+  odd: { ...pyramid, width: 71 },
+  border: { ...pyramid, width: 30, padding: "border", coordinates: "centres", normalize: "none" },
+};
+
+describeCompiles(
+  "sampling kernels",
+  Object.entries(cases).map(([differs, test]) => {
+    const name = `sample_${differs}`;
+    return { name, family: "sample", source: emitSample(kernelOf(test), { ...header, name }).source };
+  }),
+);
