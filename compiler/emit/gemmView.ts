@@ -49,7 +49,7 @@ export const gemmView = (kernel: GemmKernel, header: KernelHeader): PlannedGemm 
     k,
     group: results === 8 ? 32 : 16,
     elementBytes: exact ? 4 : 2,
-    needsRegisters: readsThroughRegisters(kernel) || kernel.norm !== null,
+    needsRegisters: readsThroughRegisters(kernel) || kernel.norm !== null || kernel.a.mean !== null,
     norm: kernel.norm !== null,
   });
   const names = operandNames(kernel);
