@@ -42,16 +42,12 @@ template <int ITEMS_, int POINTS_> struct PointTable {
 };
 
 /** Lanes that share an item's points: a power of two. */
-constexpr int lanes_for(int points) {
-  int lanes = 1;
-  while (lanes < points && lanes < 32) lanes *= 2;
-  return lanes;
-}
+template <int POINTS> constexpr int LANES_FOR = POINTS > 16 ? 32 : POINTS > 8 ? 16 : POINTS > 4 ? 8 : POINTS > 2 ? 4 : POINTS;
 
 /** The first step. An item's weights lie with its corners until these are known; each lane reads back its own alone. */
 template <int THREADS, bool SOFTMAX, class Points, class WeightOf, class CornersOf>
 DEV void place_points(Points table, int items, WeightOf weight_of, CornersOf corners_of) {
-  constexpr int LANES = lanes_for(Points::POINTS);
+  constexpr int LANES = LANES_FOR<Points::POINTS>;
   const int lane = threadIdx.x % LANES;
   // The same number of rounds for all lanes of a warp, which add up together.
   for (int first = 0; first < Points::ITEMS; first += THREADS / LANES) {
