@@ -1,5 +1,4 @@
 import type { ValueId, WindowAxis } from "../../ir/graph.ts";
-import type { Scalar } from "../../ir/scalar.ts";
 import { add, argument, div, eq, mul, sub, unary } from "../../ir/scalarBuild.ts";
 import { noPrefix } from "../../ir/types.ts";
 import { type Axis, extentsOf, positive, sizeAlong, type Sizes } from "./axes.ts";
@@ -70,7 +69,7 @@ export class LayerNorm extends Layer<{ readonly eps: number; readonly affine: bo
     checkChannels("LayerNorm", this.weight?.sizes[0], channels);
     this.weight ??= parameter(channels);
     this.bias ??= parameter(channels);
-    return gridOf(scaleAndShift(y, this.weight, this.bias));
+    return gridOf(scaleAndShift(y, this.weight.named("c"), this.bias.named("c")));
   }
 }
 
@@ -90,7 +89,7 @@ export class GroupNorm extends Layer<{ readonly groups: number; readonly eps: nu
     this.weight ??= parameter(channels);
     this.bias ??= parameter(channels);
     const y = append("normalize", [x.value], { eps, groups, axes: axes.map(({ axis }) => axis) });
-    return gridOf(scaleAndShift(y, this.weight, this.bias));
+    return gridOf(scaleAndShift(y, this.weight.named("c"), this.bias.named("c")));
   }
 }
 
@@ -112,17 +111,16 @@ export class BatchNorm extends Layer<{ readonly eps: number }> {
     this.bias ??= parameter(channels);
     this.running_mean ??= parameter(channels);
     this.running_var ??= parameter(channels);
-    const [value, weight, bias, mean, variance] = [0, 1, 2, 3, 4].map(argument) as [
-      Scalar,
-      Scalar,
-      Scalar,
-      Scalar,
-      Scalar,
-    ];
-    const deviation = unary("sqrt", add(variance, this.config.eps));
-    const body = add(mul(div(sub(value, mean), deviation), weight), bias);
-    const parameters = [this.weight, this.bias, this.running_mean, this.running_var].map((each) => each.named("c"));
-    return gridOf(append("pointwise", [x.value, ...parameters], { body }));
+    // What is known of it becomes one scale and one shift, when weights are loaded.
+    const [weight, bias, mean, variance] = [this.weight, this.bias, this.running_mean, this.running_var].map((each) =>
+      each.named("c"),
+    ) as [ValueId, ValueId, ValueId, ValueId];
+    const deviation = unary("sqrt", add(argument(1), this.config.eps));
+    const scale = append("pointwise", [weight, variance], { body: div(argument(0), deviation) });
+    const shift = append("pointwise", [bias, mean, scale], {
+      body: sub(argument(0), mul(argument(1), argument(2))),
+    });
+    return gridOf(scaleAndShift(x.value, scale, shift));
   }
 }
 
@@ -227,10 +225,8 @@ export class Mlp extends Layer<{ readonly hidden: number; readonly out: number; 
 const addChannels = (y: ValueId, bias: Parameter): ValueId =>
   append("pointwise", [y, bias.named("c")], { body: add(argument(0), argument(1)) });
 
-const scaleAndShift = (y: ValueId, weight: Parameter, bias: Parameter): ValueId =>
-  append("pointwise", [y, weight.named("c"), bias.named("c")], {
-    body: add(mul(argument(0), argument(1)), argument(2)),
-  });
+const scaleAndShift = (y: ValueId, scale: ValueId, shift: ValueId): ValueId =>
+  append("pointwise", [y, scale, shift], { body: add(mul(argument(0), argument(1)), argument(2)) });
 
 /** A layer that is called again must meet as many channels as before. */
 function checkChannels(op: string, before: number | undefined, now: number): void {

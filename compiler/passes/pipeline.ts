@@ -3,6 +3,7 @@ import type { Stage } from "../compiled.ts";
 import { foldConstantTerms } from "./foldConstantTerms.ts";
 import { foldLinears } from "./foldLinears.ts";
 import { foldNorms } from "./foldNorms.ts";
+import { foldScales } from "./foldScales.ts";
 import { fusePointwise } from "./fusePointwise.ts";
 import { hoistMeans } from "./hoistMeans.ts";
 import { hoistTokenViews } from "./hoistTokenViews.ts";
@@ -20,6 +21,7 @@ const passes: readonly Pass[] = [
   hoistTokenViews, // before norms are folded: it moves views through them
   sinkRepeats, // before means are hoisted: a mean of a repeat is nothing at all
   hoistMeans, // leaves product after product where a mean stood between
+  foldScales, // before foldLinears, which wants a bias alone behind a product
   foldLinears, // needs the bias alone between two products
   foldNorms, // after foldLinears, which would not see through a normalisation
   fusePointwise, // after the folds, which look for single affine maps

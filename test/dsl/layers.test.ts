@@ -87,8 +87,10 @@ describe("layers are made of the graph's ops", () => {
       %2: [8] = parameter {name="layer.bias", shape=[8], layout="c"}
       %3: [8] = parameter {name="layer.running_mean", shape=[8], layout="c"}
       %4: [8] = parameter {name="layer.running_var", shape=[8], layout="c"}
-      %5: [b, h 4, w 5; 8] = pointwise %0, %1, %2, %3, %4 {body=($0 - $3) / sqrt($4 + 0.00001) * $1 + $2}
-      output "y" = %5 "b h w c"
+      %5: [8] = pointwise %1, %4 {body=$0 / sqrt($1 + 0.00001)}
+      %6: [8] = pointwise %2, %3, %5 {body=$0 - $1 * $2}
+      %7: [b, h 4, w 5; 8] = pointwise %0, %5, %6 {body=$0 * $1 + $2}
+      output "y" = %7 "b h w c"
       unused "layer.num_batches_tracked"
       "
     `));
