@@ -1,8 +1,13 @@
 import { basename } from "node:path";
 import { describe, expect, test } from "vitest";
 import { readArrays } from "../../compiler/cli/arrays.ts";
+import { runPasses } from "../../compiler/passes/pipeline.ts";
+import { lower } from "../../compiler/schedule/lower/lower.ts";
 import deformable from "../../models/deformable.ts";
+import { sampleLevels } from "../../models/deformableDetr.ts";
 import { differences, goldenCases, parametersOf, readCase } from "../support/golden.ts";
+import { refusalOf, traceImage } from "../support/trace.ts";
+import { constant } from "fovea";
 
 /** Cores have no weights. */
 const weightsOf = (folder: string): ReadonlyMap<string, unknown> =>
@@ -20,4 +25,90 @@ describe.each(goldenCases("deformable").map((folder) => [basename(folder), folde
     const known = [...parametersOf(graph).map(({ name }) => name), ...graph.unused];
     expect(known.toSorted()).toEqual([...weightsOf(folder).keys()].toSorted());
   });
+});
+
+const shapes = [
+  [6, 9],
+  [3, 5],
+];
+const msda = { n_levels: 2, Lq: 7, d_model: 16, n_heads: 2, spatial_shapes: shapes };
+
+describe("MSDeformAttn", () => {
+  const launchesOf = (config: object) => {
+    const traced = deformable.trace({ entry: "MSDeformAttn", config });
+    return lower(runPasses({ ...traced, kept: [] }).graph, "bf16").launches;
+  };
+
+  test.each([
+    ["points", {}],
+    ["boxes", { reference_dim: 4 }],
+    ["a padding mask", { padding: true }],
+  ])("is four kernels with %s: values, offsets with weights, sampling, the result", (_, more) => {
+    const launches = launchesOf({ ...msda, ...more });
+    expect(launches.map(({ kernel }) => kernel.kind)).toEqual(["gemm", "gemm", "sample", "gemm"]);
+    expect(launches[0]?.kernel).toMatchObject({ columns: 16 });
+    // Of each point an offset and a logit.
+    expect(launches[1]?.kernel).toMatchObject({ columns: 2 * 2 * 4 * 3 });
+  });
+
+  test("stores offsets and weights in float32, values in bf16", () => {
+    const { operands, position, weight, levels } = launchesOf(msda).flatMap(({ kernel }) =>
+      kernel.kind === "sample" ? [kernel] : [],
+    )[0] ?? { operands: [], position: [], weight: { elements: [] }, levels: [] };
+    const placed = [...position, weight].flatMap(({ elements }) =>
+      elements.map(({ operand }) => operands[operand]?.storage),
+    );
+    expect(new Set(placed)).toEqual(new Set(["f32"]));
+    expect(levels.map(({ values }) => operands[values.operand]?.storage)).toEqual(["bf16", "bf16"]);
+  });
+
+  test("refuses levels that are not as many as n_levels says", () => {
+    expect(() => launchesOf({ ...msda, n_levels: 3 })).toThrow(/spatial_shapes.*there is one for each of n_levels/);
+  });
+});
+
+test("the encoder layer of Deformable DETR knows the published keys", () => {
+  const { Lq: _queries, ...layer } = msda;
+  const config = { ...layer, d_ffn: 32 };
+  const graph = deformable.trace({ entry: "DeformableTransformerEncoderLayer", config });
+  const both = (name: string): readonly string[] => [`${name}.bias`, `${name}.weight`];
+  expect(
+    parametersOf(graph)
+      .map(({ name }) => name)
+      .toSorted(),
+  ).toEqual(
+    [
+      ...["linear1", "linear2", "norm1", "norm2"].flatMap(both),
+      ...["attention_weights", "output_proj", "sampling_offsets", "value_proj"].flatMap((name) =>
+        both(`self_attn.${name}`),
+      ),
+    ].toSorted(),
+  );
+});
+
+test("levels that do not add up to the value are refused with both numbers", () => {
+  const refused = refusalOf(() =>
+    traceImage((x) => {
+      const value = x.at("w", 0).rename("h", "s");
+      const points = constant(
+        { q: 1, head: 2, level: 2, point: 1 },
+        Array.from({ length: 4 }, () => [0.5, 0.5]),
+      );
+      const weights = constant(
+        { q: 1, head: 2, level: 2, point: 1 },
+        Array.from({ length: 4 }, () => [1]),
+      );
+      return sampleLevels(
+        value,
+        [
+          [1, 2],
+          [1, 1],
+        ],
+        points,
+        weights,
+        "none",
+      );
+    }),
+  );
+  expect(refused).toMatch(/the levels 1 x 2, 1 x 1 have 3 positions, and the value has 4/);
 });
