@@ -7,7 +7,7 @@ import { loadExecutable } from "../../runtime/executable.ts";
 import { architectureOf } from "../../runtime/images.ts";
 import type { HostTensor } from "../../runtime/tensors.ts";
 import { packArtefact } from "../artefact.ts";
-import { compileGraph } from "../compile.ts";
+import { knownProgram } from "../knownProgram.ts";
 import type { ImageTarget } from "../toolchain/compileImages.ts";
 import type { NumberArray, NumberArrays } from "./arrays.ts";
 import { chooseDevice } from "./device.ts";
@@ -50,7 +50,10 @@ async function compileFor(
   request: Pick<PlanRequest, "precision" | "batch" | "keep">,
   terminal: Terminal,
 ): Promise<Artefact> {
-  const compiled = await terminal.task(`compiling ${graph.name}`, () => compileGraph(graph, request));
+  const compiled = await terminal.task(`compiling ${graph.name}`, () => {
+    const { precision, batch, keep } = request;
+    return knownProgram(graph, { precision, batch, keep });
+  });
   const images = await compileKernels(compiled, [architectureOf(device.info) as ImageTarget], terminal);
   const { program, files } = packArtefact(compiled, images);
   return { folder: graph.name, program, read: (path) => files.get(path) ?? new Uint8Array() };
