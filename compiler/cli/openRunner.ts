@@ -80,6 +80,7 @@ export async function deviceRunner(
         );
       },
       profile: (inputs) => executable.profile(toHost(inputs, program.inputs)),
+      artefact,
       [Symbol.dispose]: () => {
         executable[Symbol.dispose]();
         device[Symbol.dispose]();

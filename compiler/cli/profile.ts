@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs";
 import { type Checkpoint, openCheckpoint } from "../../runtime/checkpoint.ts";
 import type { Profile, StepProfile } from "../../runtime/profile.ts";
 import { countOf, type NumberArrays } from "./arrays.ts";
@@ -6,12 +7,19 @@ import { bytes, milliseconds, operations, percent, readablePath } from "./figure
 import { seededValues } from "./golden/seeded.ts";
 import { type Network, type NetworkOptions, openNetwork } from "./network.ts";
 import { type ArrayPort, shapeOfBatch } from "./ports.ts";
+import { collectReport } from "./report/collect.ts";
+import type { ReportData } from "./report/data.ts";
+import { traceOf } from "./report/trace.ts";
 import { type Column, table, type Terminal } from "./terminal.ts";
 
 export type ProfileOptions = NetworkOptions & {
   /** Null: random ones. The time does not depend on them. */
   readonly weights: string | null;
   readonly examples: number;
+  /** Where a trace of the launches goes, for Perfetto. */
+  readonly trace: string | null;
+  /** Where a report goes: one HTML file. */
+  readonly report: string | null;
   readonly json: boolean;
 };
 
@@ -20,14 +28,27 @@ export async function profile(path: string, options: ProfileOptions, terminal: T
   const network = await openNetwork(path, options, terminal);
   using checkpoint = options.weights === null ? drawnCheckpoint(network) : await openCheckpoint(options.weights);
   using runner = await network.open(checkpoint, options.examples);
-  if (runner.profile === null)
+  if (runner.profile === null || runner.artefact === null)
     throw new CommandError("the evaluator launches no kernels", "profile on --device cuda or emulated");
-  const measure = runner.profile;
+  const { profile: measure, artefact } = runner;
   const result = await terminal.task(`profiling on ${runner.device}`, () =>
     measure(drawnInputs(network.inputs, options.examples)),
   );
+  await writeFiles(() => collectReport(result, artefact), options);
   terminal.print(options.json ? JSON.stringify(asJson(result), null, 2) : printProfile(result, terminal));
+  if (!options.json) {
+    for (const file of [options.trace, options.report])
+      if (file !== null) terminal.print(`wrote ${readablePath(file)}`);
+  }
   return exitCodes.success;
+}
+
+async function writeFiles(collect: () => ReportData, { trace, report }: ProfileOptions): Promise<void> {
+  if (trace !== null) writeFileSync(trace, JSON.stringify(traceOf(collect())));
+  if (report !== null) {
+    const { reportPage } = await import("./report/html.ts");
+    writeFileSync(report, await reportPage(collect()));
+  }
 }
 
 /** Time, work and traffic of some steps. */
@@ -116,7 +137,7 @@ function printProfile(result: Profile, { paint }: Terminal): string {
   ].join("\n\n");
 }
 
-const drawnInputs = (ports: readonly ArrayPort[], examples: number): NumberArrays =>
+export const drawnInputs = (ports: readonly ArrayPort[], examples: number): NumberArrays =>
   new Map(
     ports.map((port) => {
       const shape = shapeOfBatch(port, examples);
@@ -127,7 +148,7 @@ const drawnInputs = (ports: readonly ArrayPort[], examples: number): NumberArray
     }),
   );
 
-function drawnCheckpoint({ parameters }: Network): Checkpoint & Disposable {
+export function drawnCheckpoint({ parameters }: Network): Checkpoint & Disposable {
   const tensors = parameters.map(({ name, shape }) => {
     const drawn = { name, mean: 0, deviation: 1 / Math.sqrt(countOf(shape.slice(1))) };
     return [name, { shape, values: () => seededValues(drawn, countOf(shape)) }] as const;

@@ -56,7 +56,12 @@ type RunFlags = DeviceFlags & {
   readonly interval?: number;
 };
 type VerifyFlags = Json & { readonly device: parse.DeviceName; readonly dtype: Precision };
-type ProfileFlags = DeviceFlags & { readonly weights?: string; readonly examples: number };
+type ProfileFlags = DeviceFlags & {
+  readonly weights?: string;
+  readonly examples: number;
+  readonly trace?: string;
+  readonly report?: string;
+};
 
 /**
  * The commands. Each loads what it needs when it runs: help is there at once. `finish` takes the exit status of the
@@ -189,6 +194,11 @@ function createProgram(finish: (status: number) => void): Command {
     .addOption(device())
     .addOption(dtype())
     .option("--examples <n>", "the batch", parse.parseCount, 1)
+    .option("--trace <file.json>", "write the launches by module, for Perfetto or chrome://tracing")
+    .option(
+      "--report <file.html>",
+      "write a page to look at: graph, flame, roofline, memory, kernels beside their source",
+    )
     .addOption(json())
     .action(async (model: string, flags: ProfileFlags) => {
       const { profile } = await import("./profile.ts");
@@ -196,6 +206,8 @@ function createProgram(finish: (status: number) => void): Command {
         ...flags,
         precision: flags.dtype ?? null,
         weights: flags.weights ?? null,
+        trace: flags.trace ?? null,
+        report: flags.report ?? null,
         json: flags.json === true,
       };
       finish(await profile(model, options, openTerminal(flags)));

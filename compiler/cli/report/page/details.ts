@@ -1,0 +1,82 @@
+import { bytes, milliseconds, operations, percent } from "../../units.ts";
+import type { LaunchData, ReportData } from "../data.ts";
+import { element } from "./dom.ts";
+import { familyClass, type Selection } from "./state.ts";
+
+/** Everything known of the chosen launch. */
+export function details(data: ReportData, selection: Selection): HTMLElement {
+  const body = element("div", { "aria-live": "polite" });
+  const go = (by: number) => (): void => selection.choose(selection.launch() + by);
+  selection.listen((chosen) => {
+    const launch = data.launches[chosen];
+    if (launch === undefined) return;
+    const kernel = data.kernels.find(({ name }) => name === launch.kernel);
+    body.replaceChildren(
+      element("h2", { class: familyClass(launch.family) }, launch.kernel),
+      element("p", { class: "path" }, launch.path),
+      element("p", { class: "formula" }, launch.formula),
+      facts([
+        [
+          data.predicted ? "Predicted time" : "Time",
+          `${milliseconds(launch.milliseconds)}, ${percent(launch.milliseconds / data.milliseconds)}`,
+        ],
+        ["Source", `${launch.file}:${launch.line}`],
+        ["Work", operations(launch.flops)],
+        ["Least traffic", `${bytes(launch.readBytes)} in, ${bytes(launch.writeBytes)} out`],
+        ...countedFacts(launch),
+        ["Grid", `${launch.blocks.toLocaleString("en")} x ${kernel?.threads ?? 0} threads`],
+        ["Shared memory", bytes(kernel?.sharedBytes ?? 0)],
+        ...Object.entries(kernel?.ptxas ?? {}).map(([target, { registers, spillBytes }]): [string, string] => [
+          target,
+          `${registers} registers${spillBytes > 0 ? `, ${bytes(spillBytes)} spilled` : ""}`,
+        ]),
+      ]),
+      ...partsOf(launch),
+      ...(kernel?.notes ?? []).map((note) => element("p", { class: "note" }, note)),
+    );
+  });
+  return element(
+    "aside",
+    { "aria-label": "the chosen launch" },
+    element(
+      "div",
+      { class: "tools" },
+      element("button", { type: "button", onclick: go(-1), title: "K" }, "← Last"),
+      element("button", { type: "button", onclick: go(1), title: "J" }, "Next →"),
+      element("a", { href: "#code" }, "Code"),
+    ),
+    body,
+  );
+}
+
+const facts = (list: readonly (readonly [string, string])[]): HTMLElement =>
+  element("dl", {}, ...list.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
+
+function countedFacts({ counted }: LaunchData): [string, string][] {
+  if (counted === null) return [];
+  const { memoryBytes, cacheBytes, tensorFlops, bankConflicts } = counted;
+  return [
+    ["Memory", `${bytes(memoryBytes)}, ${bytes(cacheBytes)} from the cache`],
+    ["Tensor cores", operations(tensorFlops)],
+    ["Bank conflicts", bankConflicts.toLocaleString("en")],
+  ];
+}
+
+/** What each resource alone would take: the longest is what the launch waits for. */
+function partsOf({ counted }: LaunchData): HTMLElement[] {
+  if (counted === null) return [];
+  const parts = Object.entries(counted.parts).toSorted(([, a], [, b]) => b - a);
+  const most = Math.max(...parts.map(([, time]) => time));
+  return [
+    element("h3", {}, `Bound by ${counted.bound}`),
+    element(
+      "div",
+      { class: "parts" },
+      ...parts.flatMap(([name, time]) => [
+        element("span", {}, name),
+        element("i", {}, element("b", { style: `width:${(100 * time) / most}%` })),
+        element("span", { class: "number" }, milliseconds(time)),
+      ]),
+    ),
+  ];
+}
