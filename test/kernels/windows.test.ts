@@ -127,6 +127,23 @@ describe("windows", () => {
   });
 });
 
+describe("large windows", () => {
+  it.each([
+    ["bf16", 16],
+    ["f32", 8],
+  ] as const)("keep keys and biases in shared memory, in %s", async (precision, t) => {
+    const axes = {
+      t: { size: t, window: t, shift: 0 },
+      h: { size: 7, window: 7, shift: 0 },
+      w: { size: 12, window: 7, shift: 3 },
+    };
+    const tables = [[2 * t - 1, 13, 13, 1]];
+    const { worst, source } = await runCase(biased(axes, { precision, headDim: 32, heads: 1, tables }), { races: 0 });
+    expect(source).toContain("attend_resident<");
+    expect(worst).toBeLessThan(toleranceOf(precision, 32));
+  });
+});
+
 describe("what windows cost", () => {
   const image = { h: { size: 14, window: 7, shift: 3 }, w: { size: 21, window: 7, shift: 3 } };
   const clip = {

@@ -78,7 +78,9 @@ export const chooseTiles = (problem: TileProblem): Tiles => {
   if (resident !== undefined) {
     // Fewer warps need less room for queries.
     const narrower = { ...resident, warps: Math.min(4, resident.warps) };
-    const fitting = [resident, narrower].find((tiles) => sharedBytes(problem, tiles) <= residentBytes);
+    // Only resident keys find their biases in shared memory: that is worth more than a second thread block beside this one.
+    const most = problem.biasCount > 0 ? mostSharedBytes : residentBytes;
+    const fitting = [resident, narrower].find((tiles) => sharedBytes(problem, tiles) <= most);
     if (fitting !== undefined) return fitting;
   }
   // More queries a block read the keys less often; with few there would be too few blocks to fill the device.
