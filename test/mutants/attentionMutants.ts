@@ -136,10 +136,18 @@ export const placesOfAttention: readonly Mutant[] = [
   {
     bug: "the fragments of keys are transposed",
     file: tensor,
-    from: "R::at((lane & 7) + ((lane >> 4) << 3), step * 2 + ((lane >> 3) & 1))",
-    to: "R::at((lane & 7) + (((lane >> 3) & 1) << 3), step * 2 + (lane >> 4))",
+    from: "(lane & 7) + ((lane >> 4) << 3), (lane >> 3) & 1, step)",
+    to: "(lane & 7) + (((lane >> 3) & 1) << 3), lane >> 4, step)",
     probe: "frames",
     caught: "numbers",
+  },
+  {
+    bug: "pairs of chunks follow each other as if rows were not exchanged",
+    file: rows,
+    from: "(tile + at(row, half)) ^ (pair << 5)",
+    to: "tile + at(row, half) + (pair << 5)",
+    probe: "frames",
+    caught: "bounds",
   },
   {
     bug: "values are not transposed on their way to the tensor cores",
