@@ -133,7 +133,7 @@ export const launchWork = (context: Context, first: Node, result: ValueId, flops
     const { id, op, type: each } = node;
     const isPort = op === "input" || outputs.has(id);
     const storage = isPort && each.element === "float" ? "f32" : context.storageOf(node);
-    return rowsOf(each) * each.channels * bytesOf[storage];
+    return rowsHeld(context, node) * each.channels * bytesOf[storage];
   };
   const sum = (nodes: readonly Node[]): number => nodes.reduce((n, each) => n + bytes(each), 0);
   return {
@@ -144,6 +144,13 @@ export const launchWork = (context: Context, first: Node, result: ValueId, flops
     },
     writeBytes: linearIn(type.batch, bytes(context.roles.node(result))),
   };
+};
+
+/** How many rows memory holds of a value: a prefix that is repeated lies there once, and one that a mean is taken of, whole. */
+const rowsHeld = (context: Context, node: Node): number => {
+  const isRead = node.op === "repeatPrefix" || node.op === "meanPrefix" || node.op === "channels";
+  if (!isRead || context.roles.of(node.id).kind !== "view") return rowsOf(node.type);
+  return rowsHeld(context, context.roles.node(node.inputs[0]));
 };
 
 const linearIn = (batch: boolean, amount: number): Linear =>
