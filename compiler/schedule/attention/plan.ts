@@ -20,7 +20,7 @@ import {
 } from "./groups.ts";
 import { divide, type Division } from "./partition.ts";
 import { reducePattern } from "./reduce.ts";
-import { biasPlaces, relativeBias, type BiasPlaces, type RelativeBias } from "./relative.ts";
+import { biasBytes, biasPlaces, relativeBias, type BiasPlaces, type RelativeBias } from "./relative.ts";
 import { pairsOf, scheduleOf, type BlockSchedule } from "./schedule.ts";
 import { chooseTiles, minBlocks, sharedBytes, valueColumnsOf, type Tiles } from "./tiles.ts";
 
@@ -111,7 +111,9 @@ type Draft = {
 const draftJob = (kernel: AttentionKernel, division: Division, valueColumns: number): Draft => {
   const groups = groupsOf(division, kernel);
   const { query, key } = groupTokens(kernel, division);
-  const places = biasPlaces(kernel, pairRanges(query, key));
+  const found = biasPlaces(kernel, pairRanges(query, key));
+  // Codes of all keys and the table lie in shared memory, whether the keys do or not.
+  const places = found !== null && biasBytes(key.count, found.count) <= mostBiasBytes ? found : null;
   const tiles = chooseTiles({
     ...kernel,
     valueColumns,
@@ -147,6 +149,9 @@ const groupTokens = (
   };
 };
 
+/** Half of what a thread block takes where two share a multiprocessor. */
+const mostBiasBytes = 48 * 1024;
+
 const queryTilesOf = (tiles: Tiles): number =>
   tiles.kind === "resident" ? 1 : Math.ceil(tiles.querySlots / (16 * tiles.warps));
 
@@ -154,10 +159,7 @@ const planJob = (kernel: AttentionKernel, draft: Draft): { readonly job: Job; re
   const { division, groups, query, key } = draft;
   const keep = keepOf(kernel, division, groups, query, key);
   const perBlock = draft.tiles.kind === "resident" ? draft.tiles.units * draft.tiles.groupsPerUnit : 1;
-  const bias =
-    draft.places !== null && draft.tiles.kind === "resident"
-      ? relativeBias(draft.places, keep, perBlock, pairRanges(query, key))
-      : null;
+  const bias = draft.places !== null ? relativeBias(draft.places, keep, perBlock, pairRanges(query, key)) : null;
   // With codes, a query that does not exist reads the bias of the last one that does.
   const guardsQueries = bias === null ? readsTables(kernel.score) : perBlock > 1;
   const arrange = (tiles: Tiles): Arrangement => {

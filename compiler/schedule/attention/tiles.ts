@@ -11,7 +11,7 @@ export type TileProblem = {
   /** Tokens of a group. */
   readonly queries: number;
   readonly keys: number;
-  /** Elements of a table of relative biases that resident keys share; 0: none. */
+  /** Elements of a table of relative biases in shared memory; 0: none. */
   readonly biasCount: number;
 };
 
@@ -78,9 +78,7 @@ export const chooseTiles = (problem: TileProblem): Tiles => {
   if (resident !== undefined) {
     // Fewer warps need less room for queries.
     const narrower = { ...resident, warps: Math.min(4, resident.warps) };
-    // Only resident keys find their biases in shared memory: that is worth more than a second thread block beside this one.
-    const most = problem.biasCount > 0 ? mostSharedBytes : residentBytes;
-    const fitting = [resident, narrower].find((tiles) => sharedBytes(problem, tiles) <= most);
+    const fitting = [resident, narrower].find((tiles) => sharedBytes(problem, tiles) <= residentBytes);
     if (fitting !== undefined) return fitting;
   }
   // More queries a block read the keys less often; with few there would be too few blocks to fill the device.
@@ -139,8 +137,8 @@ export const sharedBytes = (
   const value = rowBytes(problem.valueColumns, problem.precision);
   const scratch = problem.precision === "f32" ? 16 * 64 * 4 : 0;
   const slab = 16 * Math.max(key, value);
-  if (tiles.kind === "stream") return 2 * tiles.span * (key + value) + tiles.warps * (slab + scratch);
+  const bias = biasBytes(tiles.kind === "resident" ? tiles.units * tiles.keySlots : tiles.keySlots, problem.biasCount);
+  if (tiles.kind === "stream") return 2 * tiles.span * (key + value) + tiles.warps * (slab + scratch) + bias;
   const buffers = (tiles.querySlots * tiles.units) / 16 > tiles.warps ? 2 : 1;
-  const bias = biasBytes(tiles.units * tiles.keySlots, problem.biasCount);
   return tiles.units * tiles.keySlots * (key + value) + tiles.warps * (buffers * slab + scratch) + bias;
 };
