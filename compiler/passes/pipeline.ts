@@ -1,5 +1,6 @@
 import type { Graph } from "../../ir/graph.ts";
 import type { Stage } from "../compiled.ts";
+import { absorbProjections } from "./absorbProjections.ts";
 import { foldConstantTerms } from "./foldConstantTerms.ts";
 import { foldLinears } from "./foldLinears.ts";
 import { foldNorms } from "./foldNorms.ts";
@@ -22,6 +23,7 @@ const passes: readonly Pass[] = [
   sinkRepeats, // before means are hoisted: a mean of a repeat is nothing at all
   hoistMeans, // leaves product after product where a mean stood between
   foldScales, // before foldLinears, which wants a bias alone behind a product
+  absorbProjections, // before foldLinears, which would fold the value weights into what follows
   foldLinears, // needs the bias alone between two products
   foldNorms, // after foldLinears, which would not see through a normalisation
   fusePointwise, // after the folds, which look for single affine maps

@@ -1,0 +1,105 @@
+import type { NodeOf, ValueId } from "../../ir/graph.ts";
+import { add, argument, mul } from "../../ir/scalarBuild.ts";
+import { noPrefix, prefixRows, rowsOf } from "../../ir/types.ts";
+import { isSum } from "./affine.ts";
+import { rewrite, type Pass, type Rewriter } from "./rewrite.ts";
+
+/**
+ * Lets a few learned queries look at what keys and values are projected from: each head's query goes through its key
+ * weight once, when weights are loaded, and what the head gathers through its value weight. Nothing of the size of the
+ * set is computed or stored but the result. A key's bias is the same for all keys and falls out of the softmax; a
+ * value's bias is added once, as weights sum to one.
+ * Requires: nothing (a projection is a product, or one and its bias). Ensures: nothing that others rely on.
+ *
+ *   attend(q, x Wk + a, x Wv + b) → attend(q Wk, x, x) Wv + b      for constant q, head by head, where that is less work
+ */
+export const absorbProjections: Pass = {
+  name: "absorbProjections",
+  run: (graph) =>
+    rewrite(graph, (node, to) => {
+      if (node.op !== "attend" || node.inputs.length > 3 || !isPlain(node) || !to.isConstant(node.inputs[0]))
+        return null;
+      const [key, value] = [projection(node.inputs[1], to), projection(node.inputs[2], to)];
+      return key && value && isLessWork(node, key, value, to) ? absorbed(node, key, value, to) : null;
+    }),
+};
+
+/** A plain softmax in which every query sees some key. */
+const isPlain = ({ attrs }: NodeOf<"attend">): boolean =>
+  attrs.normalize === "softmax" &&
+  attrs.score.kind === "variable" &&
+  attrs.score.name === "s" &&
+  (attrs.pattern.kind === "all" || attrs.pattern.kind === "same");
+
+type Projection = { readonly x: ValueId; readonly weight: ValueId; readonly bias: ValueId | null };
+
+const projection = (id: ValueId, to: Rewriter): Projection | null => {
+  const node = to.node(id);
+  if (to.readers(id).length > 1 || to.isConstant(id)) return null;
+  if (node.op === "linear") {
+    const [x, weight] = node.inputs;
+    return to.isConstant(weight) && prefixRows(to.type(x)) === 0 ? { x, weight, bias: null } : null;
+  }
+  if (node.op !== "pointwise" || !isSum(node.attrs.body)) return null;
+  const bias = node.inputs.find((input) => to.isConstant(input) && to.type(input).axes.length === 0);
+  const product = node.inputs.find((input) => input !== bias);
+  const inner = bias === undefined || product === undefined ? null : projection(product, to);
+  return inner !== null && inner.bias === null && bias !== undefined ? { ...inner, bias } : null;
+};
+
+const isLessWork = (node: NodeOf<"attend">, key: Projection, value: Projection, to: Rewriter): boolean => {
+  const { heads } = node.attrs;
+  const [q, k, v] = node.inputs.map((id) => to.type(id)) as [typeof node.type, typeof node.type, typeof node.type];
+  const [ofKey, ofValue] = [to.type(key.x).channels, to.type(value.x).channels];
+  const before = ofKey * k.channels + ofValue * v.channels + rowsOf(q) * (k.channels + v.channels);
+  return 2 * rowsOf(q) * heads * (ofKey + ofValue) < before;
+};
+
+const absorbed = (node: NodeOf<"attend">, key: Projection, value: Projection, to: Rewriter): ValueId => {
+  const { heads } = node.attrs;
+  const queries = Array.from({ length: heads }, (_, head) => throughKeys(node, key.weight, head, to));
+  const q = to.add("concat", queries, { over: "channels" }, node);
+  const gathered = to.add(
+    "attend",
+    [q, everyHead(key.x, heads, to, node), everyHead(value.x, heads, to, node)],
+    node.attrs,
+    node,
+  );
+  const product = to.add("linear", [gathered, byHead(value.weight, heads, to, node)], {}, node);
+  if (value.bias === null) return product;
+  return to.add("pointwise", [product, value.bias], { body: add(argument(0), argument(1)) }, node);
+};
+
+/** The query of one head, as it meets what keys are projected from. */
+const throughKeys = (node: NodeOf<"attend">, weight: ValueId, head: number, to: Rewriter): ValueId => {
+  const width = to.type(node.inputs[0]).channels / node.attrs.heads;
+  const q = to.add("channels", [node.inputs[0]], { groups: 1, start: head * width, width }, node);
+  const rows = to.add("slice", [weight], { axis: "out", start: head * width, step: 1, size: width }, node);
+  const columns = to.add("unpack", [rows], { sizes: [{ axis: "in", size: to.type(weight).channels }] }, node);
+  const turned = to.add("pack", [columns], { axes: ["out"] }, node);
+  return to.add("linear", [q, to.add("rename", [turned], { axes: { in: "out" } }, node)], {}, node);
+};
+
+/** The same channels for each head: an address map alone. */
+const everyHead = (x: ValueId, heads: number, to: Rewriter, node: NodeOf<"attend">): ValueId => {
+  const repeated = to.add("expand", [x], { sizes: [{ axis: "everyHead", size: heads }] }, node);
+  return to.add("pack", [repeated], { axes: ["everyHead"] }, node);
+};
+
+/** A weight whose rows of each head read what that head has gathered. */
+const byHead = (weight: ValueId, heads: number, to: Rewriter, node: NodeOf<"attend">): ValueId => {
+  const out = to.type(weight).axes[0]?.size ?? 1;
+  const parts = Array.from({ length: heads }, (_, head) => {
+    const values = Array.from({ length: out }, (_row, row) => (Math.floor((row * heads) / out) === head ? 1 : 0));
+    const type = {
+      element: "float",
+      batch: false,
+      prefix: noPrefix,
+      axes: [{ axis: "out", size: out }],
+      channels: 1,
+    } as const;
+    const own = to.add("constant", [], { values, type }, node);
+    return to.add("pointwise", [weight, own], { body: mul(argument(0), argument(1)) }, node);
+  });
+  return to.add("concat", parts, { over: "channels" }, node);
+};
