@@ -17,6 +17,12 @@ type Said = Pick<FusionNote, "fused" | "what" | "because">;
 const noteOf = (node: Node, roles: Roles, uses: Uses): Said | null => {
   const role = roles.of(node.id);
   const readers = uses.get(node.id) ?? [];
+  if (roles.isInlined(node.id))
+    return {
+      fused: true,
+      what: "pointwise op",
+      because: "the sampling that alone reads it computes it point by point",
+    };
   if (node.op === "pointwise" && role.kind === "fused")
     return {
       fused: true,

@@ -35,7 +35,7 @@ export const header: KernelHeader = {
   shapes: ["x: [h, w, c]", "y: [q, c]"],
 };
 
-export const batch = 2;
+const batch = 2;
 
 const graphOf = (test: SampleCase): string => {
   const { levels, queries, heads, points, width } = test;

@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import { describe, expect, test } from "vitest";
 import { readArrays } from "../../compiler/cli/arrays.ts";
+import { fusionNotes } from "../../compiler/fusionNotes.ts";
 import { runPasses } from "../../compiler/passes/pipeline.ts";
 import { lower } from "../../compiler/schedule/lower/lower.ts";
 import deformable from "../../models/deformable.ts";
@@ -60,6 +61,15 @@ describe("MSDeformAttn", () => {
     );
     expect(new Set(placed)).toEqual(new Set(["f32"]));
     expect(levels.map(({ values }) => operands[values.operand]?.storage)).toEqual(["bf16", "bf16"]);
+  });
+
+  test("computes points where they are read, and says so", () => {
+    const traced = deformable.trace({ entry: "MSDeformAttn", config: msda });
+    const { graph } = runPasses({ ...traced, kept: [] });
+    const notes = fusionNotes(graph, lower(graph, "bf16").roles);
+    expect(
+      notes.filter(({ because }) => because.includes("sampling")).map(({ fused, what }) => ({ fused, what })),
+    ).toEqual([{ fused: true, what: "pointwise op" }]);
   });
 
   test("refuses levels that are not as many as n_levels says", () => {
