@@ -6,4 +6,5 @@ export { openSafetensors, writeSafetensors, SafetensorsError } from "./safetenso
 export { loadExecutable, type Executable, type LoadOptions, type RunOptions } from "./executable.ts";
 export { type DeviceTensor, type HostTensor, type Inputs } from "./tensors.ts";
 export { type Profile, type ProfileOptions } from "./profile.ts";
+export { ArtefactFileError } from "./artefact.ts";
 export { CudaError, RuntimeError } from "./errors.ts";
