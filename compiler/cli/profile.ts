@@ -148,7 +148,7 @@ export const drawnInputs = (ports: readonly ArrayPort[], examples: number): Numb
     }),
   );
 
-export function drawnCheckpoint({ parameters }: Network): Checkpoint & Disposable {
+export function drawnCheckpoint({ parameters }: Pick<Network, "parameters">): Checkpoint & Disposable {
   const tensors = parameters.map(({ name, shape }) => {
     const drawn = { name, mean: 0, deviation: 1 / Math.sqrt(countOf(shape.slice(1))) };
     return [name, { shape, values: () => seededValues(drawn, countOf(shape)) }] as const;

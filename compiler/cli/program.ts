@@ -63,6 +63,8 @@ type ProfileFlags = DeviceFlags & {
   readonly report?: string;
 };
 
+type DiffFlags = Json & { readonly text?: true; readonly counters: boolean; readonly examples: number };
+
 /**
  * The commands. Each loads what it needs when it runs: help is there at once. `finish` takes the exit status of the
  * command that ran.
@@ -211,6 +213,21 @@ function createProgram(finish: (status: number) => void): Command {
         json: flags.json === true,
       };
       finish(await profile(model, options, openTerminal(flags)));
+    });
+
+  program
+    .command("diff")
+    .description("compare two artefacts: which kernels differ and why, and their counts and predicted times")
+    .argument("<before>", "an artefact: a folder, or NAME.fovea")
+    .argument("<after>", "another one")
+    .option("--text", "print how the kernels' texts differ")
+    .option("--no-counters", "compare what was built alone: run nothing on the emulated device")
+    .option("--examples <n>", "the batch to count", parse.parseCount, 1)
+    .addOption(json())
+    .action(async (before: string, after: string, flags: DiffFlags) => {
+      const { diff } = await import("./diff.ts");
+      const options = { ...flags, text: flags.text === true, json: flags.json === true };
+      finish(await diff(before, after, options, openTerminal(flags)));
     });
 
   program

@@ -71,7 +71,7 @@ export function code(data: ReportData, selection: Selection): HTMLElement {
     const launch = data.launches[chosen];
     const line = author.children[(launch?.line ?? 0) - 1];
     if (!(line instanceof HTMLElement)) return;
-    author.scrollTop = line.offsetTop - author.offsetTop - author.clientHeight / 3;
+    author.scrollTop = line.offsetTop - author.clientHeight / 3;
     line.classList.remove("flash");
     requestAnimationFrame(() => line.classList.add("flash"));
   };

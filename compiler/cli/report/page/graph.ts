@@ -123,6 +123,8 @@ function picture(
   const drawing = drawn("svg", {
     width,
     height,
+    // A little too wide is drawn smaller; wider than that scrolls.
+    style: `max-width: 100%; min-width: ${0.72 * width}px; height: auto`,
     viewBox: `0 0 ${width} ${height}`,
     role: "group",
     "aria-label": "launches and what flows between them",
