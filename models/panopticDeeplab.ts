@@ -2,7 +2,7 @@
  * The decoders and heads of Panoptic-DeepLab (arXiv 1911.10194): one decoder for what each pixel is, one for where its
  * instance has its centre. Parameter names are those of the published code, whose stages are numbered, not named.
  */
-import { BatchNorm, concat, Conv, type Grid, keep, Linear, Module, output, relu, Sequential } from "fovea";
+import { BatchNorm, concat, Conv, type Grid, keep, Linear, Module, output, type Output, relu, Sequential } from "fovea";
 import { z } from "zod";
 
 type Map = Grid<"h" | "w">;
@@ -20,7 +20,8 @@ export const DecoderConfig = z.strictObject({
   decoder_channels: count,
   atrous_rates: z.array(count),
   num_classes: count,
-  has_instance: z.literal(true).default(true),
+  /** Whether there are instances too, or classes alone. */
+  has_instance: z.boolean().default(true),
   instance_low_level_channels_project: z.array(count),
   instance_decoder_channels: count,
   instance_head_channels: count,
@@ -150,28 +151,32 @@ export class PanopticDeepLabDecoder extends Module<DecoderConfig> {
     channels: this.config.decoder_channels,
     classes: { semantic: this.config.num_classes },
   });
-  instance_decoder = new Decoder(this.sides.instance);
-  instance_head = new Head({
-    inputs: this.config.instance_decoder_channels,
-    channels: this.config.instance_head_channels,
-    classes: { center: this.config.instance_num_classes[0], offset: this.config.instance_num_classes[1] },
-  });
+  instance_decoder = this.config.has_instance ? new Decoder(this.sides.instance) : undefined;
+  instance_head = this.config.has_instance
+    ? new Head({
+        inputs: this.config.instance_decoder_channels,
+        channels: this.config.instance_head_channels,
+        classes: { center: this.config.instance_num_classes[0], offset: this.config.instance_num_classes[1] },
+      })
+    : undefined;
 
-  forward(features: Features) {
+  forward(features: Features): { readonly [name: string]: Output } {
     const [h, w] = this.config.input_shape;
-    const { semantic } = this.semantic_head(this.semantic_decoder(features));
-    const { center, offset } = this.instance_head(this.instance_decoder(features));
-    const maps = { semantic: given(semantic), center: given(center), offset: given(offset) };
     const large = (x: Map) => x.resize({ h, w }, { mode: "bilinear", alignCorners: true });
+    const semantic = given(this.semantic_head(this.semantic_decoder(features)).semantic);
+    const classes = { semantic: output(semantic, asMap), semantic_upsampled: output(large(semantic), asMap) };
+    if (this.instance_decoder === undefined || this.instance_head === undefined) return classes;
+
+    const instances = this.instance_head(this.instance_decoder(features));
+    const [center, offset] = [given(instances.center), given(instances.offset)];
     // Offsets count pixels.
-    const pixels = Math.floor((h - 1) / (maps.offset.extent("h") - 1));
+    const pixels = Math.floor((h - 1) / (offset.extent("h") - 1));
     return {
-      semantic: output(maps.semantic, asMap),
-      center: output(maps.center, asMap),
-      offset: output(maps.offset, asMap),
-      semantic_upsampled: output(large(maps.semantic), asMap),
-      center_upsampled: output(large(maps.center), asMap),
-      offset_upsampled: output(large(maps.offset).mul(pixels), asMap),
+      ...classes,
+      center: output(center, asMap),
+      offset: output(offset, asMap),
+      center_upsampled: output(large(center), asMap),
+      offset_upsampled: output(large(offset).mul(pixels), asMap),
     };
   }
 }
