@@ -154,8 +154,8 @@ const levelOf = (
 
 const refuse = (node: NodeOf<"sample">): never => {
   throw compileError(
-    "bad-argument",
-    { op: "deformable", problem: "a map's pixels do not lie evenly in memory" },
+    "unsupported-op",
+    { op: "deformable", because: "a map's pixels do not lie evenly in memory" },
     { span: node.span, hint: "sample what a layer computes, or slices of it" },
   );
 };
