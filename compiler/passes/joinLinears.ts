@@ -33,7 +33,7 @@ const groupsOf = (graph: Graph): readonly (readonly Member[])[] => {
     if (node.op !== "linear" || constants.has(node.id) || !constants.has(node.inputs[1])) continue;
     const member = memberOf(node, nodes, readers, constants);
     if (member === null) continue;
-    const key = `${node.inputs[0]} ${member.bias === null ? "plain" : "biased"}`;
+    const key = [node.inputs[0], member.bias === null ? "plain" : "biased", purposeOf(member, readers)].join(" ");
     groups.set(key, [...(groups.get(key) ?? []), member]);
   }
   return [...groups.values()].filter((group) => group.length > 1);
@@ -64,6 +64,10 @@ const memberOf = (
   }
   return isOperand(linear.id) ? { linear, bias: null, result: linear.id } : null;
 };
+
+/** Points are placed in float32, and what stands beside them would be stored so too: they are joined with each other alone. */
+const purposeOf = ({ result }: Member, readers: Readers): "points" | "tokens" =>
+  (readers.get(result) ?? []).some((reader) => reader !== "output" && reader.op === "unpack") ? "points" : "tokens";
 
 const isVector = (type: TensorType | undefined, channels: number): boolean =>
   type !== undefined && type.axes.length === 0 && prefixRows(type) === 0 && type.channels === channels;

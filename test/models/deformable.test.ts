@@ -7,8 +7,8 @@ import { lower } from "../../compiler/schedule/lower/lower.ts";
 import deformable from "../../models/deformable.ts";
 import { sampleLevels } from "../../models/deformableDetr.ts";
 import { differences, goldenCases, parametersOf, readCase } from "../support/golden.ts";
-import { refusalOf, traceImage } from "../support/trace.ts";
-import { constant } from "fovea";
+import { type Image, refusalOf, traceImage, traceModule } from "../support/trace.ts";
+import { attend, constant, deformable as deform, Linear, Module } from "fovea";
 
 /** Cores have no weights. */
 const weightsOf = (folder: string): ReadonlyMap<string, unknown> =>
@@ -121,4 +121,24 @@ test("levels that do not add up to the value are refused with both numbers", () 
     }),
   );
   expect(refused).toMatch(/the levels 1 x 2, 1 x 1 have 3 positions, and the value has 4/);
+});
+
+test("a layer that attends and samples keeps queries and keys in 16 bits, apart from the points", () => {
+  class Both extends Module {
+    q = new Linear(16);
+    k = new Linear(16);
+    offsets = new Linear(8);
+
+    forward({ x }: { x: Image }) {
+      const points = this.offsets(x).unpack({ head: 2, point: 2 });
+      const sampled = deform([x], { points, axes: ["w", "h"], heads: "head", over: ["point"] });
+      return { seen: attend(this.q(x), this.k(x), x, { heads: 2 }), sampled };
+    }
+  }
+  const { launches } = lower(runPasses(traceModule(new Both())).graph, "bf16");
+  // An attention's result is copied to the caller.
+  const kinds = launches.map(({ kernel }) => kernel.kind);
+  expect(kinds.toSorted()).toEqual(["attention", "gemm", "gemm", "map", "sample"]);
+  const attention = launches.find(({ kernel }) => kernel.kind === "attention")?.kernel;
+  expect(attention?.kind === "attention" && attention.operands[attention.q.grid.operand]?.storage).toBe("bf16");
 });
