@@ -59,6 +59,7 @@ export function roofline(data: ReportData, selection: Selection): HTMLElement {
       marginLeft: 58,
       marginRight: 20,
       marginTop: 30,
+      marginBottom: 42,
       x: {
         type: "log",
         domain: [least, most],
@@ -83,22 +84,25 @@ export function roofline(data: ReportData, selection: Selection): HTMLElement {
           stroke: "var(--roof)",
           strokeWidth: 2,
         }),
-        Plot.text(peaks, {
-          x: most,
-          y: "flops",
-          text: "name",
-          textAnchor: "end",
-          dy: -8,
-          dx: -4,
-          fill: "var(--quiet)",
-        }),
-        Plot.text([slope[0] ?? { intensity: least, rate: 1 }], {
-          x: "intensity",
-          y: "rate",
+        // Above the upper roof and below the lower one: clear of the slope between them.
+        ...peaks.map((peak, index) =>
+          Plot.text([peak], {
+            x: most,
+            y: "flops",
+            text: "name",
+            textAnchor: "end",
+            dy: index === 0 ? -8 : 10,
+            dx: -4,
+            fill: "var(--quiet)",
+          }),
+        ),
+        Plot.text([1], {
+          x: 1,
+          y: roof.memoryBytes,
           text: () => `memory ${short(roof.memoryBytes)}B/s`,
-          textAnchor: "start",
-          dx: 12,
-          dy: 4,
+          textAnchor: "end",
+          dx: -10,
+          dy: -6,
           fill: "var(--quiet)",
         }),
         // Hollow: an estimate. Filled: a measurement.
@@ -176,6 +180,7 @@ export function memory(data: ReportData, selection: Selection): HTMLElement {
       marginLeft: 58,
       marginRight: 20,
       marginTop: 30,
+      marginBottom: 42,
       x: { label: "launch", domain: [-0.5, data.launches.length - 0.5] },
       y: { label: `place in the arena, ${unit.name}`, domain: [0, Math.max(1, data.memory.activations) / unit.size] },
       marks: [

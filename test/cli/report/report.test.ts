@@ -1,0 +1,231 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { execa } from "execa";
+import sharp from "sharp";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { packArtefact } from "../../../compiler/artefact.ts";
+import { compareKernels } from "../../../compiler/cli/diff.ts";
+import { collectReport } from "../../../compiler/cli/report/collect.ts";
+import type { ReportData } from "../../../compiler/cli/report/data.ts";
+import { constantPointers } from "../../../compiler/cli/report/flows.ts";
+import { reportPage } from "../../../compiler/cli/report/html.ts";
+import { traceOf } from "../../../compiler/cli/report/trace.ts";
+import { compileGraph } from "../../../compiler/compile.ts";
+import timesformer from "../../../models/timesformer.ts";
+import type { Artefact } from "../../../runtime/artefact.ts";
+import type { Profile } from "../../../runtime/profile.ts";
+
+const batch = 2;
+/** 2 x 3 patches of 3 x 4 x 4 numbers in 2 frames, 10 channels, one block. */
+const config = {
+  img_size: [8, 12],
+  patch_size: 4,
+  num_frames: 2,
+  embed_dim: 10,
+  depth: 1,
+  num_heads: 2,
+  mlp_ratio: 2,
+  num_classes: 3,
+};
+
+type Build = Pick<Artefact, "program" | "read">;
+function buildOf(changes: Partial<typeof config> = {}): Build {
+  const graph = timesformer.trace({ config: { ...config, ...changes } });
+  const compiled = compileGraph(graph, { precision: "f32", batch: { min: 1, max: 4 }, keep: false });
+  const { program, files } = packArtefact(compiled, []);
+  return { program, read: (path) => files.get(path) ?? new Uint8Array() };
+}
+
+const build = buildOf();
+const evaluate = ({ fixed, perExample }: { fixed: number; perExample: number }): number => fixed + perExample * batch;
+/** What a GPU would say: launch number i takes i + 1 microseconds. */
+const profile: Profile = {
+  device: "some GPU </script>",
+  batch,
+  predicted: false,
+  milliseconds: (build.program.steps.length * (build.program.steps.length + 1)) / 2000,
+  replayMilliseconds: 0.01,
+  steps: build.program.steps.map(({ kernel, origin, work }, index) => ({
+    kernel,
+    origin,
+    work: {
+      flops: evaluate(work.flops),
+      readBytes: evaluate(work.readBytes),
+      writeBytes: evaluate(work.writeBytes),
+    },
+    time: { kind: "measured", milliseconds: (index + 1) / 1000 },
+  })),
+};
+const data: ReportData = collectReport(profile, build);
+const launchOf = (path: string): ReportData["launches"][number] => {
+  const found = data.launches.find((launch) => launch.path === path);
+  if (found === undefined) throw new Error(`no launch of ${path}`);
+  return found;
+};
+
+describe("what a report holds", () => {
+  it("counts work and traffic as one does by hand", () => {
+    const patches = batch * 2 * 6;
+    const [fan, channels, hidden] = [3 * 4 * 4, 10, 20];
+    const proj = launchOf("model.patch_embed.proj");
+    // A product and a sum for each weight and patch.
+    expect(proj.flops).toBe(2 * patches * fan * channels);
+    expect(proj.writeBytes).toBe(4 * patches * channels);
+    // Of the last block the classes need the class token alone.
+    const fc2 = launchOf("model.blocks.0.mlp.fc2");
+    expect(fc2.flops).toBe(2 * batch * hidden * channels);
+    // What is multiplied, what is added to it, the matrix and the bias.
+    expect(fc2.readBytes).toBe(4 * (batch * hidden + batch * channels + hidden * channels + channels));
+    expect(fc2.writeBytes).toBe(4 * batch * channels);
+    expect(fc2.family).toBe("gemm");
+  });
+
+  it("knows who reads what whom wrote, from the video to the classes", () => {
+    const index = (path: string): number => data.launches.indexOf(launchOf(path));
+    const ends = data.flows.map(({ from, to }) => [from, to]);
+    const [qkv, attention] = [index("model.blocks.0.temporal_attn.qkv"), index("model.blocks.0.temporal_attn")];
+    const proj = index("model.patch_embed.proj");
+    expect(ends).toContainEqual([{ port: "video" }, proj]);
+    expect(ends).toContainEqual([proj, qkv]);
+    expect(ends).toContainEqual([qkv, attention]);
+    expect(ends).not.toContainEqual([proj, attention]);
+    expect(ends.filter(([from]) => typeof from === "object")).toHaveLength(1);
+    expect(ends.filter(([, to]) => typeof to === "object")).toEqual([
+      [index("model.head"), { port: build.program.outputs[0]?.name }],
+    ]);
+    // Nobody reads what is written later, and every launch's result is read.
+    for (const [from, to] of ends)
+      if (typeof from === "number" && typeof to === "number") expect(from).toBeLessThan(to);
+    for (const each of data.launches.keys()) expect(ends.some(([from]) => from === each)).toBe(true);
+  });
+
+  it("never puts two living values at one place", () => {
+    expect(data.lives.length).toBeGreaterThan(4);
+    for (const [at, a] of data.lives.entries()) {
+      expect(a.offset + a.bytes).toBeLessThanOrEqual(data.memory[a.space]);
+      for (const b of data.lives.slice(at + 1)) {
+        const together = a.space === b.space && a.from < b.to && b.from < a.to;
+        const overlap = a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
+        expect(together && overlap, JSON.stringify([a, b])).toBe(false);
+      }
+    }
+  });
+
+  it("tells what a kernel only reads by its parameters", () => {
+    const text =
+      '// scale(x): y\nextern "C" __global__ void\nscale(const float* __restrict__ x, float* y, int batch) {';
+    expect(constantPointers(text.replace("scale(x)", "scaled(x)"), "scale")).toEqual([true, false, false]);
+  });
+});
+
+describe("the trace", () => {
+  const { traceEvents } = traceOf(data);
+  const slices = traceEvents.filter(({ ph }) => ph === "X");
+
+  it("has every launch, one behind another, and all of their time", () => {
+    const launches = slices.filter(({ tid }) => tid === 2);
+    expect(launches.map(({ name }) => name)).toEqual(data.launches.map(({ kernel }) => kernel));
+    expect(launches.map(({ dur }) => dur)).toEqual(data.launches.map((_, index) => index + 1));
+    expect(launches[2]).toMatchObject({ ts: 3, args: { time: "measured", flops: data.launches[2]?.flops } });
+  });
+
+  it("nests modules, and says on what was measured", () => {
+    const root = slices.find(({ tid, name }) => tid === 1 && name === "model");
+    expect(root).toMatchObject({ ts: 0, dur: 1000 * profile.milliseconds });
+    expect(traceEvents[0]).toMatchObject({ args: { name: expect.stringContaining("measured on some GPU") } });
+    const predicted = traceOf({ ...data, predicted: true }).traceEvents[0];
+    expect(predicted).toMatchObject({
+      args: { name: expect.stringContaining("predicted for one H200, not measured") },
+    });
+  });
+});
+
+describe("two builds", () => {
+  it("are the same where they are", () => {
+    expect(compareKernels(build, buildOf()).filter(({ kind, patch }) => kind !== "same" || patch !== "")).toEqual([]);
+  });
+
+  it("differ in the kernels that a wider perceptron changes, with the reason and the text", () => {
+    const found = compareKernels(build, buildOf({ mlp_ratio: 4 }));
+    const different = found.filter(({ kind }) => kind !== "same").map(({ name }) => name);
+    expect(different).toEqual(["gemm_fc1", "gemm_fc2"]);
+    const fc2 = found.find(({ name }) => name === "gemm_fc2");
+    expect(fc2?.because.join("\n")).toMatch(/now: Tiles of .*\n.*before: Tiles of /s);
+    expect(fc2?.patch).toMatch(/^-.*K = 20;/m);
+    expect(fc2?.patch).toMatch(/^\+.*K = 40;/m);
+  });
+
+  it("differ in what one of them lacks", () => {
+    const none: Build = { ...build, program: { ...build.program, kernels: [], steps: [] } };
+    expect(compareKernels(build, none).map(({ kind }) => kind)).toEqual(build.program.kernels.map(() => "removed"));
+    expect(new Set(compareKernels(none, build).map(({ kind }) => kind))).toEqual(new Set(["added"]));
+  });
+});
+
+describe("the page", () => {
+  let page = "";
+  const scratch = mkdtempSync(join(tmpdir(), "fovea-report-"));
+  beforeAll(async () => {
+    page = await reportPage(data);
+    writeFileSync(join(scratch, "report.html"), page);
+  });
+  afterAll(() => rmSync(scratch, { recursive: true }));
+
+  it("holds the data, whatever stands in it, and is small", () => {
+    const json = /<script type="application\/json" id="data">(.*?)<\/script>/s.exec(page)?.[1];
+    expect(JSON.parse(json ?? "")).toEqual(JSON.parse(JSON.stringify(data)));
+    expect(page.match(/<\/script>/g)).toHaveLength(2);
+    expect(page.length).toBeLessThan(3_000_000);
+  });
+
+  it("asks for nothing from elsewhere", () => {
+    expect(page).toContain("default-src 'none'");
+    expect(page).not.toMatch(/<(?:link|img|iframe)\b|<script[^>]*\bsrc=|@import|url\(["']?http/);
+  });
+
+  const chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((file) =>
+    existsSync(file),
+  );
+  const browse = async (...flags: readonly string[]): Promise<string> => {
+    const always = [
+      "--headless",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--virtual-time-budget=4000",
+      "--window-size=1280,2400",
+    ];
+    const profileFolder = `--user-data-dir=${join(scratch, "profile")}`;
+    const { stdout } = await execa(chromium ?? "", [
+      ...always,
+      profileFolder,
+      ...flags,
+      `file://${join(scratch, "report.html")}`,
+    ]);
+    return stdout;
+  };
+
+  it.runIf(chromium)("draws every part of itself", async () => {
+    const dom = await browse("--dump-dom");
+    const drawn = dom.slice(dom.lastIndexOf("</script>"));
+    const has = (text: string): boolean => drawn.includes(text);
+    for (const id of ["time", "network", "roofline", "memory", "kernels", "code"])
+      expect(has(`<section id="${id}"`), id).toBe(true);
+    expect(drawn.match(/<tr data-launch=/g)).toHaveLength(data.launches.length);
+    expect(has("measured on some GPU &lt;/script&gt;")).toBe(true);
+    expect(has("NaN")).toBe(false);
+  });
+
+  it.runIf(chromium)("is light or dark as the system is", async () => {
+    const brightness = async (scheme: 0 | 1): Promise<number> => {
+      const file = join(scratch, `${scheme}.png`);
+      await browse(`--blink-settings=preferredColorScheme=${scheme}`, `--screenshot=${file}`);
+      const { channels, entropy } = await sharp(readFileSync(file)).stats();
+      // A page that has drawn nothing has one colour.
+      expect(entropy).toBeGreaterThan(0.5);
+      return channels[0]?.mean ?? Number.NaN;
+    };
+    expect(await brightness(0)).toBeLessThan(70);
+    expect(await brightness(1)).toBeGreaterThan(200);
+  });
+});
