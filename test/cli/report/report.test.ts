@@ -216,6 +216,26 @@ describe("the page", () => {
     expect(has("NaN")).toBe(false);
   });
 
+  it.runIf(chromium)("is worked by keys: K, Enter on a module, arrows", async () => {
+    const steps = `
+      const said = [];
+      const press = (key) => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+      const label = () => document.activeElement.getAttribute("aria-label");
+      press("k"); said.push(document.querySelector("aside .path").textContent);
+      document.querySelector('[data-path="model.blocks.0.attn"]').focus();
+      press("Enter"); said.push(label());
+      press("ArrowDown"); said.push(label());
+      document.title = JSON.stringify(said);`;
+    writeFileSync(join(scratch, "report.html"), page.replace("</body>", `<script>${steps}</script></body>`));
+    const title = /<title>(\[.*?\])<\/title>/.exec(await browse("--dump-dom"))?.[1];
+    // The last launch is the slowest, so it is chosen at first.
+    expect(JSON.parse(title ?? "[]")).toEqual([
+      data.launches.at(-2)?.path,
+      expect.stringMatching(/^\+ attn, 3 launches, /),
+      expect.stringMatching(/^fc1, gemm, /),
+    ]);
+  });
+
   it.runIf(chromium)("is light or dark as the system is", async () => {
     const brightness = async (scheme: 0 | 1): Promise<number> => {
       const file = join(scratch, `${scheme}.png`);

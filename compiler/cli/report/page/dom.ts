@@ -46,10 +46,9 @@ export const pressed = (act: () => void): Attributes => ({
   },
 });
 
-/** One stop of the tab key for all: arrows go from one to the next. */
-export function roving(container: Element, selector: string): void {
+/** One stop of the tab key for all: arrows go from one to the next. To be told whenever the container has new ones. */
+export function roving(container: Element, selector: string): () => void {
   const all = (): (HTMLElement | SVGElement)[] => [...container.querySelectorAll<HTMLElement | SVGElement>(selector)];
-  for (const [index, each] of all().entries()) each.setAttribute("tabindex", index === 0 ? "0" : "-1");
   container.addEventListener("keydown", (event) => {
     if (!(event instanceof KeyboardEvent)) return;
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
@@ -61,4 +60,7 @@ export function roving(container: Element, selector: string): void {
     for (const each of list) each.setAttribute("tabindex", each === next ? "0" : "-1");
     next.focus();
   });
+  return () => {
+    for (const [index, each] of all().entries()) each.setAttribute("tabindex", index === 0 ? "0" : "-1");
+  };
 }

@@ -15,6 +15,7 @@ export function flame(data: ReportData, tree: Tree, selection: Selection): HTMLE
     ),
   );
   const chart = element("div", { class: "flame", role: "group", "aria-label": "time by module" });
+  const renew = roving(chart, "button");
   const draw = (focus: HierarchyRectangularNode<Tree>): void => {
     const width = focus.x1 - focus.x0;
     const shown = [...focus.ancestors().toReversed(), ...focus.descendants().slice(1)];
@@ -46,7 +47,7 @@ export function flame(data: ReportData, tree: Tree, selection: Selection): HTMLE
       }),
     );
     mark(selection.launch());
-    roving(chart, "button");
+    renew();
   };
   const mark = (chosen: number): void => {
     for (const each of chart.querySelectorAll<HTMLElement>("button"))

@@ -18,9 +18,10 @@ type Box = { readonly id: string; readonly tree: Tree; readonly parent: string |
 export function graph(data: ReportData, tree: Module, selection: Selection): HTMLElement {
   const open = openAtFirst(tree);
   const frame = element("div", { class: "graph", tabindex: "-1" });
+  const renew = roving(frame, "[role=button]");
   const draw = (): void => {
     frame.replaceChildren(picture(data, tree, open, selection, toggle));
-    roving(frame, "[role=button]");
+    renew();
     mark(selection.launch());
   };
   const toggle = (path: string): void => {
