@@ -96,9 +96,9 @@ export function roofline(data: ReportData, selection: Selection): HTMLElement {
             fill: "var(--quiet)",
           }),
         ),
-        Plot.text([1], {
-          x: 1,
-          y: roof.memoryBytes,
+        Plot.text([Math.sqrt((least * roof.tensorFlops) / roof.memoryBytes)], {
+          x: (middle: number) => middle,
+          y: (middle: number) => middle * roof.memoryBytes,
           text: () => `memory ${short(roof.memoryBytes)}B/s`,
           textAnchor: "end",
           dx: -10,
