@@ -94,20 +94,21 @@ const countSteps = async (
 ): Promise<readonly StepTime[]> => {
   const { device, stream } = loaded;
   const times: StepTime[] = [];
-  emulator.set("counters", 1);
-  try {
-    for (const each of launches) {
-      // Waiting in the call keeps other programs' launches from coming between this one and its counters.
+  for (const each of launches) {
+    // Settings hold for the whole process: they are changed for one launch, in which nothing else gets a turn, so that
+    // neither another profile ends this one's counting nor another program's launch comes before its counters.
+    emulator.set("counters", 1);
+    try {
       device.use((driver) => {
         launch(driver, each, stream);
         driver.call("cuStreamSynchronize", stream);
       });
-      const counters = emulator.counters();
-      times.push({ kind: "predicted", counters, ...predict(counters, evaluate(each.step.work.flops, batch), target) });
-      await new Promise((resolve) => void setImmediate(resolve));
+    } finally {
+      emulator.set("counters", 0);
     }
-  } finally {
-    emulator.set("counters", 0);
+    const counters = emulator.counters();
+    times.push({ kind: "predicted", counters, ...predict(counters, evaluate(each.step.work.flops, batch), target) });
+    await new Promise((resolve) => void setImmediate(resolve));
   }
   return times;
 };
