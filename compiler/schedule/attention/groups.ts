@@ -216,8 +216,10 @@ export const partsOfGroup = (groups: Groups, group: Scalar, ranges: Ranges): { r
 /** Whether some part of the group is irregular, in the variables `part.AXIS`. */
 export const irregular = (groups: Groups): Scalar =>
   groups.axes.reduce<Scalar>(
-    (any, { axis, count, regular }) =>
-      regular === count ? any : { kind: "binary", op: "or", left: any, right: ge(variable(partName(axis)), regular) },
+    (found, { axis, count, regular }) =>
+      regular === count
+        ? found
+        : { kind: "binary", op: "or", left: found, right: ge(variable(partName(axis)), regular) },
     literal(0),
   );
 
