@@ -14,7 +14,9 @@ export type Paint = {
 
 /** Colour and progress appear on a terminal only: never in files, pipes or `--json`. */
 export function openTerminal(options: { readonly json?: true }): Terminal {
-  const coloured = process.stdout.isTTY && picocolors.isColorSupported && options.json !== true;
+  // `isTTY` is undefined, not false, on a pipe: picocolors would take that for "decide yourself" and
+  // colour wherever CI or FORCE_COLOR is set.
+  const coloured = process.stdout.isTTY === true && picocolors.isColorSupported && options.json !== true;
   // A terminal without a width (as under `script`) cannot be drawn on.
   const watched = process.stderr.isTTY && process.stderr.columns > 0 && options.json !== true;
   return {

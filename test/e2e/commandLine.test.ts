@@ -1,12 +1,11 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { readArrays, writeArrays } from "../../compiler/cli/arrays.ts";
 import { seededValues } from "../../compiler/cli/golden/seeded.ts";
-import { type Answer, buildCommandLine, fovea, root } from "./fovea.ts";
+import { type Answer, buildCommandLine, fovea, root, runNode } from "./fovea.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "fovea-e2e-"));
 const at = (...path: readonly string[]): string => join(scratch, ...path);
@@ -457,11 +456,9 @@ describe("verify", () => {
 });
 
 it("shows a newcomer what the trained classifier sees, and is right", async () => {
-  const { exitCode, stdout, stderr } = await execa("node", [join(root, "dist/compiler/cli/demo/main.js")], {
-    reject: false,
-  });
-  expect([exitCode, stderr]).toEqual([0, ""]);
-  expect(stdout.match(/ right$/gm)).toHaveLength(10);
-  expect(stdout).toMatch(/moving left 0\.\d\d/);
-  expect(stdout).toMatch(/the float64 evaluator agrees: relative error \d\.\de-\d/);
+  const { status, out, err } = await runNode(join(root, "dist/compiler/cli/demo/main.js"));
+  expect([status, err]).toEqual([0, ""]);
+  expect(out.match(/ right$/gm)).toHaveLength(10);
+  expect(out).toMatch(/moving left 0\.\d\d/);
+  expect(out).toMatch(/the float64 evaluator agrees: relative error \d\.\de-\d/);
 }, 240_000);

@@ -13,7 +13,14 @@ export async function buildCommandLine(): Promise<void> {
 export type Answer = { readonly status: number | undefined; readonly out: string; readonly err: string };
 
 /** Runs `fovea` as a newcomer would, in a process of its own. */
-export async function fovea(args: readonly string[]): Promise<Answer> {
-  const { exitCode, stdout, stderr } = await execa("node", [entry, ...args], { cwd: root, reject: false });
+export const fovea = (args: readonly string[]): Promise<Answer> => runNode(entry, args);
+
+/** Runs a program in an environment that asks for colours, as CI services do: a pipe gets none. */
+export async function runNode(program: string, args: readonly string[] = []): Promise<Answer> {
+  const { exitCode, stdout, stderr } = await execa("node", [program, ...args], {
+    cwd: root,
+    env: { CI: "true", FORCE_COLOR: "1" },
+    reject: false,
+  });
   return { status: exitCode, out: stdout, err: stderr };
 }
