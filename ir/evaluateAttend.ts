@@ -12,61 +12,81 @@ import { tokenVariable, visibleKeys } from "./visibleKeys.ts";
 /** Queries whose scores are held at once. */
 const queriesAtOnce = 128;
 
-/** What attention means, for queries that see the same keys together. */
+/** Weights of some queries over the keys that they see together, for one head of one example: `rows` has one row a query. */
+type AttentionWeights = {
+  readonly example: number;
+  readonly head: number;
+  readonly queries: Int32Array;
+  readonly keys: Int32Array;
+  readonly rows: Float64Array;
+};
+
+/** What attention means: the values of the keys that a query sees, weighted and summed. */
 export const evaluateAttend = (
   [q, k, v, ...tables]: readonly [q: Value, k: Value, v: Value, ...tables: readonly Value[]],
   attrs: AttendAttrs,
   type: TensorType,
   batch: number,
 ): Value => {
-  const { heads, scale, normalize } = attrs;
-  const groups = visibleKeys(attrs.pattern, q.type, k.type);
-  const headDim = q.type.channels / heads;
-  const valueDim = v.type.channels / heads;
+  const valueDim = v.type.channels / attrs.heads;
   return mapExamples(type, batch, (result, example) => {
-    const [queries, keys, values] = [exampleOf(q, example), exampleOf(k, example), exampleOf(v, example)];
-    const score = scoreFunction(attrs, q.type, k.type, tables, example);
-    for (const group of groups) {
-      const count = group.keys.length;
-      if (count === 0) continue;
-      for (let head = 0; head < heads; head++) {
-        const keyRows = gather(keys, group.keys, k.type.channels, head * headDim, headDim);
-        const valueColumns = gatherColumns(values, group.keys, v.type.channels, head * valueDim, valueDim);
-        for (let start = 0; start < group.queries.length; start += queriesAtOnce) {
-          const own = group.queries.subarray(start, start + queriesAtOnce);
-          const queryRows = gather(queries, own, q.type.channels, head * headDim, headDim);
-          const scores = new Float64Array(own.length * count);
-          multiplyRows(
-            { data: queryRows, start: 0, stride: headDim, count: own.length },
-            { data: keyRows, start: 0, stride: headDim, count },
-            headDim,
-            { data: scores, start: 0, stride: count },
-          );
-          for (const [index, query] of own.entries()) {
-            const row = scores.subarray(index * count, (index + 1) * count);
-            for (let key = 0; key < count; key++) {
-              row[key] = score((row[key] ?? 0) * scale, query, group.keys[key] ?? 0, head);
-            }
-            weigh[normalize](row);
-          }
-          const weighted = new Float64Array(own.length * valueDim);
-          multiplyRows(
-            { data: scores, start: 0, stride: count, count: own.length },
-            { data: valueColumns, start: 0, stride: count, count: valueDim },
-            count,
-            { data: weighted, start: 0, stride: valueDim },
-          );
-          for (const [index, query] of own.entries()) {
-            result.set(
-              weighted.subarray(index * valueDim, (index + 1) * valueDim),
-              query * type.channels + head * valueDim,
-            );
-          }
-        }
+    const values = exampleOf(v, example);
+    for (const { head, queries, keys, rows } of attentionWeights([q, k, ...tables], attrs, example)) {
+      const valueColumns = gatherColumns(values, keys, v.type.channels, head * valueDim, valueDim);
+      const weighted = new Float64Array(queries.length * valueDim);
+      multiplyRows(
+        { data: rows, start: 0, stride: keys.length, count: queries.length },
+        { data: valueColumns, start: 0, stride: keys.length, count: valueDim },
+        keys.length,
+        { data: weighted, start: 0, stride: valueDim },
+      );
+      for (const [index, query] of queries.entries()) {
+        result.set(
+          weighted.subarray(index * valueDim, (index + 1) * valueDim),
+          query * type.channels + head * valueDim,
+        );
       }
     }
   });
 };
+
+/** Every weight of one example, some queries at a time. Queries that see no key are left out. */
+function* attentionWeights(
+  [q, k, ...tables]: readonly [q: Value, k: Value, ...tables: readonly Value[]],
+  attrs: AttendAttrs,
+  example: number,
+): Generator<AttentionWeights> {
+  const { heads, scale, normalize } = attrs;
+  const headDim = q.type.channels / heads;
+  const [queries, keys] = [exampleOf(q, example), exampleOf(k, example)];
+  const score = scoreFunction(attrs, q.type, k.type, tables, example);
+  for (const group of visibleKeys(attrs.pattern, q.type, k.type)) {
+    const count = group.keys.length;
+    if (count === 0) continue;
+    for (let head = 0; head < heads; head++) {
+      const keyRows = gather(keys, group.keys, k.type.channels, head * headDim, headDim);
+      for (let start = 0; start < group.queries.length; start += queriesAtOnce) {
+        const own = group.queries.subarray(start, start + queriesAtOnce);
+        const queryRows = gather(queries, own, q.type.channels, head * headDim, headDim);
+        const rows = new Float64Array(own.length * count);
+        multiplyRows(
+          { data: queryRows, start: 0, stride: headDim, count: own.length },
+          { data: keyRows, start: 0, stride: headDim, count },
+          headDim,
+          { data: rows, start: 0, stride: count },
+        );
+        for (const [index, query] of own.entries()) {
+          const row = rows.subarray(index * count, (index + 1) * count);
+          for (let key = 0; key < count; key++) {
+            row[key] = score((row[key] ?? 0) * scale, query, group.keys[key] ?? 0, head);
+          }
+          weigh[normalize](row);
+        }
+        yield { example, head, queries: own, keys: group.keys, rows };
+      }
+    }
+  }
+}
 
 const gather = (data: Float64Array, rows: Int32Array, channels: number, first: number, width: number): Float64Array => {
   const gathered = new Float64Array(rows.length * width);
