@@ -1,3 +1,4 @@
+import { eliminateDeadNodes } from "../ir/deadNodes.ts";
 import type { Graph } from "../ir/graph.ts";
 import { assembleProgram } from "./assemble.ts";
 import type { Compiled, CompileOptions } from "./compiled.ts";
@@ -12,7 +13,8 @@ export type { Compiled, CompileOptions, FusionNote } from "./compiled.ts";
 
 /** Compiles a traced graph to kernels, launches and a plan of memory. Pure: equal graphs give equal bytes. */
 export const compileGraph = (traced: Graph, options: CompileOptions): Compiled => {
-  const { graph, stages } = runPasses(options.keep ? traced : { ...traced, kept: [] });
+  // What was computed only to be kept reads values no more: it would stand in the way of passes that look for readers.
+  const { graph, stages } = runPasses(options.keep ? traced : eliminateDeadNodes({ ...traced, kept: [] }));
   const lowered = lower(graph, options.precision);
   const launches = reuseInPlace(lowered.launches);
   const plan = planBuffers(lowered.buffers, launches);

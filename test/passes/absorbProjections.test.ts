@@ -6,13 +6,13 @@ import { sameMeaning } from "../support/sameMeaning.ts";
 
 const attention = (queries: number, score: string) =>
   parseGraph(`graph "g"
-%0: [b, n 7; 3] = input {name="x", layout="b n c"}
+%0: [b, n 7; 24] = input {name="x", layout="b n c"}
 %1: [n ${queries}; 8] = parameter {name="I", shape=[${queries}, 8], layout="n c"}
-%2: [out 8; 3] = parameter {name="Wk", shape=[8, 3], layout="out c"}
+%2: [out 8; 24] = parameter {name="Wk", shape=[8, 24], layout="out c"}
 %3: [8] = parameter {name="bk", shape=[8], layout="c"}
 %4: [b, n 7; 8] = linear %0, %2
 %5: [b, n 7; 8] = pointwise %4, %3 {body=$0 + $1}
-%6: [out 8; 3] = parameter {name="Wv", shape=[8, 3], layout="out c"}
+%6: [out 8; 24] = parameter {name="Wv", shape=[8, 24], layout="out c"}
 %7: [8] = parameter {name="bv", shape=[8], layout="c"}
 %8: [b, n 7; 8] = linear %0, %6
 %9: [b, n 7; 8] = pointwise %8, %7 {body=$0 + $1}
