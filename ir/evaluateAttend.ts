@@ -51,7 +51,7 @@ export const evaluateAttend = (
 };
 
 /** Every weight of one example, some queries at a time. Queries that see no key are left out. */
-function* attentionWeights(
+export function* attentionWeights(
   [q, k, ...tables]: readonly [q: Value, k: Value, ...tables: readonly Value[]],
   attrs: AttendAttrs,
   example: number,

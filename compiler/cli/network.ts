@@ -1,4 +1,5 @@
 import { statSync } from "node:fs";
+import type { Graph } from "../../ir/graph.ts";
 import type { ParameterSlot } from "../../ir/program.ts";
 import type { Precision } from "../../ir/types.ts";
 import { readArtefact } from "../../runtime/artefact.ts";
@@ -15,6 +16,8 @@ import type { Terminal } from "./terminal.ts";
 
 /** A model file, or the folder of an artefact, before it meets its weights. */
 export type Network = {
+  /** Null of an artefact: it is compiled. */
+  readonly graph: Graph | null;
   readonly inputs: readonly ArrayPort[];
   readonly parameters: readonly ParameterSlot[];
   readonly open: (checkpoint: Checkpoint, batch: number) => Promise<Runner>;
@@ -30,6 +33,7 @@ export async function openNetwork(path: string, options: NetworkOptions, termina
   if (isFolder || isFilePlace(path)) return openArtefact(path, options, terminal);
   const graph = await traceModel(path, options, terminal);
   return {
+    graph,
     inputs: graphInputs(graph),
     parameters: graphParameters(graph),
     open: (checkpoint, batch) => {
@@ -64,6 +68,7 @@ function openArtefact(path: string, options: NetworkOptions, terminal: Terminal)
       );
   }
   return {
+    graph: null,
     inputs: programInputs(program),
     parameters: program.parameters,
     open: async (checkpoint) =>

@@ -1,14 +1,21 @@
 import { writeFileSync } from "node:fs";
 import { type Checkpoint, openCheckpoint } from "../../runtime/checkpoint.ts";
+import type { Program } from "../../ir/program.ts";
+import type { Artefact } from "../../runtime/artefact.ts";
 import type { Profile, StepProfile } from "../../runtime/profile.ts";
 import { countOf, type NumberArrays } from "./arrays.ts";
 import { CommandError, exitCodes } from "./failure.ts";
 import { bytes, milliseconds, operations, percent, readablePath } from "./figures.ts";
 import { seededValues } from "./golden/seeded.ts";
+import { readInputs } from "./inputs.ts";
+import type { Preprocessing } from "./media/preprocess.ts";
 import { type Network, type NetworkOptions, openNetwork } from "./network.ts";
-import { type ArrayPort, shapeOfBatch } from "./ports.ts";
+import { openRunner } from "./openRunner.ts";
+import { type ArrayPort, batchOf, shapeOfBatch } from "./ports.ts";
 import { collectReport } from "./report/collect.ts";
 import type { ReportData } from "./report/data.ts";
+import { framesOf } from "./report/frames.ts";
+import type { AttentionTokens } from "./report/tokenData.ts";
 import { traceOf } from "./report/trace.ts";
 import { type Column, table, type Terminal } from "./terminal.ts";
 
@@ -16,6 +23,11 @@ export type ProfileOptions = NetworkOptions & {
   /** Null: random ones. The time does not depend on them. */
   readonly weights: string | null;
   readonly examples: number;
+  /** Files by input; random numbers where there are none. */
+  readonly inputs: ReadonlyMap<string, readonly string[]>;
+  readonly preprocessing: Preprocessing;
+  /** Modules whose attention the report shows token by token; none: the last one of each kernel. Null: none is shown. */
+  readonly tokens: readonly string[] | null;
   /** Where a trace of the launches goes, for Perfetto. */
   readonly trace: string | null;
   /** Where a report goes: one HTML file. */
@@ -25,22 +37,74 @@ export type ProfileOptions = NetworkOptions & {
 
 /** Says where the time of a run goes: kernel by kernel, and rolled up by the modules of the author's source. */
 export async function profile(path: string, options: ProfileOptions, terminal: Terminal): Promise<number> {
+  if (options.tokens !== null && options.report === null)
+    throw new CommandError("--tokens is a part of the report", "say where it goes: --report FILE.html");
   const network = await openNetwork(path, options, terminal);
+  const inputs =
+    options.inputs.size === 0
+      ? drawnInputs(network.inputs, options.examples)
+      : await terminal.task("reading inputs", () => readInputs(options.inputs, network.inputs, options.preprocessing));
+  const batch = batchOf(network.inputs, inputs);
   using checkpoint = options.weights === null ? drawnCheckpoint(network) : await openCheckpoint(options.weights);
-  using runner = await network.open(checkpoint, options.examples);
-  if (runner.profile === null || runner.artefact === null)
-    throw new CommandError("the evaluator launches no kernels", "profile on --device cuda or emulated");
-  const { profile: measure, artefact } = runner;
-  const result = await terminal.task(`profiling on ${runner.device}`, () =>
-    measure(drawnInputs(network.inputs, options.examples)),
-  );
-  await writeFiles(() => collectReport(result, artefact), options);
+  const { result, artefact } = await measured(network, checkpoint, inputs, batch, terminal);
+  const tokens =
+    options.tokens === null
+      ? []
+      : await tokensOf(
+          network,
+          artefact.program,
+          { ...options, tokens: options.tokens },
+          { inputs, batch, checkpoint },
+          terminal,
+        );
+  const frames = tokens.length === 0 ? null : await framesOf(network.inputs, inputs);
+  await writeFiles(() => collectReport(result, artefact, { tokens, frames }), options);
   terminal.print(options.json ? JSON.stringify(asJson(result), null, 2) : printProfile(result, terminal));
   if (!options.json) {
     for (const file of [options.trace, options.report])
       if (file !== null) terminal.print(`wrote ${readablePath(file)}`);
   }
   return exitCodes.success;
+}
+
+type Measured = { readonly result: Profile; readonly artefact: Artefact };
+
+async function measured(
+  network: Network,
+  checkpoint: Checkpoint,
+  inputs: NumberArrays,
+  batch: number,
+  terminal: Terminal,
+): Promise<Measured> {
+  using runner = await network.open(checkpoint, batch);
+  const { profile: measure, artefact } = runner;
+  if (measure === null || artefact === null)
+    throw new CommandError("the evaluator launches no kernels", "profile on --device cuda or emulated");
+  return { result: await terminal.task(`profiling on ${runner.device}`, () => measure(inputs)), artefact };
+}
+
+async function tokensOf(
+  { graph }: Network,
+  program: Program,
+  { device, tokens }: ProfileOptions & { readonly tokens: readonly string[] },
+  example: { readonly inputs: NumberArrays; readonly batch: number; readonly checkpoint: Checkpoint },
+  terminal: Terminal,
+): Promise<AttentionTokens[]> {
+  if (graph === null)
+    throw new CommandError("an artefact does not say what its tokens are", "give the model file to see --tokens");
+  const { collectTokens } = await import("./report/tokens.ts");
+  const { precision } = program;
+  const { batch, checkpoint } = example;
+  const wanted = tokens.length === 0 ? null : tokens;
+  return collectTokens(graph, program, { ...example, precision, wanted }, async (upTo, inputs) => {
+    using runner = await openRunner(
+      upTo,
+      checkpoint,
+      { device, precision, keep: false, batch: { min: batch, max: batch } },
+      terminal,
+    );
+    return await terminal.task("running up to the attentions shown", () => runner.run(inputs));
+  });
 }
 
 async function writeFiles(collect: () => ReportData, { trace, report }: ProfileOptions): Promise<void> {

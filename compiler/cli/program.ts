@@ -5,7 +5,7 @@ import type { Precision } from "../../ir/types.ts";
 import { packageRoot } from "../packageRoot.ts";
 import type { ImageTarget } from "../toolchain/compileImages.ts";
 import { exitCodes } from "./failure.ts";
-import { published } from "./media/preprocess.ts";
+import { type Preprocessing, published } from "./media/preprocess.ts";
 import type { ModelOptions } from "./model.ts";
 import * as parse from "./options.ts";
 import { exitCodeOf, messageOf } from "./report.ts";
@@ -51,17 +51,22 @@ type RunFlags = DeviceFlags & {
   readonly output?: string;
   readonly top: number;
   readonly labels?: string;
+} & PreprocessingFlags;
+type PreprocessingFlags = {
   readonly mean: readonly number[];
   readonly deviation: readonly number[];
   readonly interval?: number;
 };
 type VerifyFlags = Json & { readonly device: parse.DeviceName; readonly dtype: Precision };
-type ProfileFlags = DeviceFlags & {
-  readonly weights?: string;
-  readonly examples: number;
-  readonly trace?: string;
-  readonly report?: string;
-};
+type ProfileFlags = DeviceFlags &
+  PreprocessingFlags & {
+    readonly weights?: string;
+    readonly input: ReadonlyMap<string, readonly string[]>;
+    readonly tokens?: true | string[];
+    readonly examples: number;
+    readonly trace?: string;
+    readonly report?: string;
+  };
 
 type DiffFlags = Json & { readonly text?: true; readonly counters: boolean; readonly examples: number };
 
@@ -107,7 +112,7 @@ function createProgram(finish: (status: number) => void): Command {
       finish(await build(model, options, openTerminal(flags)));
     });
 
-  withModel(program.command("run"))
+  withPreprocessing(withModel(program.command("run")))
     .description("run a model or an artefact on pictures, clips or arrays")
     .argument("<model>", "a model file, or an artefact: a folder, or NAME.fovea")
     .requiredOption("--weights <file>", "the checkpoint: .safetensors (also sharded), .pth, .pt, .pyth or .npz")
@@ -122,24 +127,16 @@ function createProgram(finish: (status: number) => void): Command {
     .option("--output <file>", "write all outputs to a .safetensors file")
     .option("--top <n>", "how many classes to show", parse.parseCount, 5)
     .option("--labels <file>", "names of the classes: a JSON list, or one a line")
-    .option("--mean <numbers>", "subtracted from channels in 0..1", parse.parseChannels, published.mean)
-    .option("--deviation <numbers>", "channels are divided by it", parse.parseChannels, published.deviation)
-    .option(
-      "--interval <n>",
-      "of a video at 30 frames a second every n-th frame is seen (default: as published for TimeSformer)",
-      parse.parseCount,
-    )
     .addOption(json())
     .action(async (model: string, flags: RunFlags) => {
       const { run } = await import("./run.ts");
-      const { mean, deviation, interval = null } = flags;
       const options = {
         ...flags,
         inputs: flags.input,
         precision: flags.dtype ?? null,
         output: flags.output ?? null,
         labels: flags.labels ?? null,
-        preprocessing: { mean, deviation, interval },
+        preprocessing: preprocessingOf(flags),
         json: flags.json === true,
       };
       finish(await run(model, options, openTerminal(flags)));
@@ -189,17 +186,22 @@ function createProgram(finish: (status: number) => void): Command {
       );
     });
 
-  withModel(program.command("profile"))
+  withPreprocessing(withModel(program.command("profile")))
     .description("measure a model or an artefact kernel by kernel, and by module as the author wrote it")
     .argument("<model>", "a model file, or an artefact: a folder, or NAME.fovea")
     .option("--weights <file>", "the checkpoint (default: random weights)")
     .addOption(device())
     .addOption(dtype())
-    .option("--examples <n>", "the batch", parse.parseCount, 1)
+    .option("--examples <n>", "the batch of random inputs", parse.parseCount, 1)
+    .option("--input <name=file>", "as for run (default: random numbers)", parse.collectInput, new Map())
     .option("--trace <file.json>", "write the launches by module, for Perfetto or chrome://tracing")
     .option(
       "--report <file.html>",
       "write a page to look at: graph, flame, roofline, memory, kernels beside their source",
+    )
+    .option(
+      "--tokens [modules...]",
+      "let the report show whom tokens attend to in these modules, in the first example (default: the last of each kernel)",
     )
     .addOption(json())
     .action(async (model: string, flags: ProfileFlags) => {
@@ -208,6 +210,9 @@ function createProgram(finish: (status: number) => void): Command {
         ...flags,
         precision: flags.dtype ?? null,
         weights: flags.weights ?? null,
+        inputs: flags.input,
+        preprocessing: preprocessingOf(flags),
+        tokens: flags.tokens === true ? [] : (flags.tokens ?? null),
         trace: flags.trace ?? null,
         report: flags.report ?? null,
         json: flags.json === true,
@@ -260,6 +265,21 @@ const withModel = (command: Command): Command =>
     .option("--entry <name>", "which network of the model file (default: the first)")
     .option("--preset <name>", "a published configuration of the model")
     .option("--config <file>", "JSON: fields that differ from the preset, or from the defaults");
+
+const withPreprocessing = (command: Command): Command =>
+  command
+    .option("--mean <numbers>", "of clips: subtracted from channels in 0..1", parse.parseChannels, published.mean)
+    .option("--deviation <numbers>", "of clips: channels are divided by it", parse.parseChannels, published.deviation)
+    .option(
+      "--interval <n>",
+      "of a video at 30 frames a second every n-th frame is seen (default: as published for TimeSformer)",
+      parse.parseCount,
+    );
+const preprocessingOf = ({ mean, deviation, interval }: PreprocessingFlags): Preprocessing => ({
+  mean,
+  deviation,
+  interval: interval ?? null,
+});
 
 const dtype = (): Option =>
   new Option("--dtype <name>", `how numbers are stored: ${parse.precisions.join(", ")}`).argParser(

@@ -359,6 +359,17 @@ describe("inspect, profile and devices", () => {
     expectRefusal(await fovea(["profile", ...tiny, "--device", "evaluator"]), "the evaluator launches no kernels");
   });
 
+  it("shows in a report whom tokens attend to", async () => {
+    const page = at("tokens.html");
+    const wanted = ["profile", ...tiny, "--device", "emulated", "--report", page, "--tokens"];
+    const { status, out, err } = await fovea([...wanted, "blocks.0.attn"]);
+    expect([status, err]).toEqual([0, ""]);
+    expect(out).toContain("tokens.html");
+    expect(readFileSync(page, "utf8")).toContain('"path":"model.blocks.0.attn","formula"');
+    expectRefusal(await fovea([...wanted, "blocks.0.atn"]), "model.blocks.0.attn");
+    expectRefusal(await fovea(["profile", ...tiny, "--device", "emulated", "--tokens"]), "--report FILE.html");
+  });
+
   it("lists the emulated device wherever it runs", async () => {
     const { out } = await fovea(["devices", "--json"]);
     const list = z

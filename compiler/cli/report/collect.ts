@@ -6,7 +6,11 @@ import type { Counted, LaunchData, ReportData } from "./data.ts";
 import { blocksOf, flowsOf, textsOf } from "./flows.ts";
 
 /** Puts together what a profile says of a program and what its artefact holds. */
-export function collectReport(profile: Profile, { program, read }: Pick<Artefact, "program" | "read">): ReportData {
+export function collectReport(
+  profile: Profile,
+  { program, read }: Pick<Artefact, "program" | "read">,
+  shown: Pick<ReportData, "tokens" | "frames"> = { tokens: [], frames: null },
+): ReportData {
   const { batch } = profile;
   const texts = textsOf(program.kernels, read);
   const families = new Map(program.kernels.map(({ name, family }) => [name, family]));
@@ -56,6 +60,7 @@ export function collectReport(profile: Profile, { program, read }: Pick<Artefact
       const text = textOf(file);
       return text === null ? [] : [{ file, text }];
     }),
+    ...shown,
   };
 }
 

@@ -1,3 +1,5 @@
+import type { AttentionTokens, Frames } from "./tokenData.ts";
+
 /** What a report shows: plain data, which the page reads as JSON. Times are milliseconds, sizes bytes of the whole batch. */
 export type ReportData = {
   readonly name: string;
@@ -17,6 +19,9 @@ export type ReportData = {
   readonly kernels: readonly KernelData[];
   /** The author's files that could be read, by the name that launches give. */
   readonly files: readonly { readonly file: string; readonly text: string }[];
+  /** What tokens attend to, where that was asked for. */
+  readonly tokens: readonly AttentionTokens[];
+  readonly frames: Frames | null;
 };
 
 /** What the best known kernels reach on a GPU, a second. */

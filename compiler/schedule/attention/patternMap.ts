@@ -35,7 +35,7 @@ export const patternMap = (kernel: AttentionKernel): PatternMap => {
   return { pairs: count(seen), allPairs: count(all), jobs: planAttention(kernel).jobs.map(jobMap) };
 };
 
-const jobMap = (job: Job): JobMap => {
+export const jobMap = (job: Job): JobMap => {
   const { tiles, schedule, groupBlocks } = job;
   const tileSlots = tiles.kind === "resident" ? 16 : 16 * tiles.warps;
   const keySlots = slotCount(job.key.layout);

@@ -6,10 +6,16 @@ import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { packArtefact } from "../../../compiler/artefact.ts";
 import { compareKernels } from "../../../compiler/cli/diff.ts";
+import { evaluatorRunner } from "../../../compiler/cli/evaluatorRunner.ts";
+import { graphInputs, graphParameters } from "../../../compiler/cli/ports.ts";
+import { drawnCheckpoint, drawnInputs } from "../../../compiler/cli/profile.ts";
 import { collectReport } from "../../../compiler/cli/report/collect.ts";
 import type { ReportData } from "../../../compiler/cli/report/data.ts";
 import { constantPointers } from "../../../compiler/cli/report/flows.ts";
+import { framesOf } from "../../../compiler/cli/report/frames.ts";
 import { reportPage } from "../../../compiler/cli/report/html.ts";
+import { attended, tileClasses } from "../../../compiler/cli/report/page/attended.ts";
+import { collectTokens } from "../../../compiler/cli/report/tokens.ts";
 import { traceOf } from "../../../compiler/cli/report/trace.ts";
 import { compileGraph } from "../../../compiler/compile.ts";
 import timesformer from "../../../models/timesformer.ts";
@@ -57,7 +63,19 @@ const profile: Profile = {
     time: { kind: "measured", milliseconds: (index + 1) / 1000 },
   })),
 };
-const data: ReportData = collectReport(profile, build);
+const data: ReportData = collectReport(profile, build, await shownTokens());
+
+/** Whom tokens attend to, by the evaluator; pictures of both frames. */
+async function shownTokens(): Promise<Pick<ReportData, "tokens" | "frames">> {
+  const graph = timesformer.trace({ config });
+  const network = { inputs: graphInputs(graph), parameters: graphParameters(graph) };
+  const [inputs, checkpoint] = [drawnInputs(network.inputs, batch), drawnCheckpoint(network)];
+  const options = { wanted: null, precision: "f32" as const, inputs, batch, checkpoint };
+  const tokens = await collectTokens(graph, build.program, options, async (upTo) =>
+    evaluatorRunner(upTo, checkpoint).run(inputs),
+  );
+  return { tokens, frames: await framesOf(network.inputs, inputs) };
+}
 const launchOf = (path: string): ReportData["launches"][number] => {
   const found = data.launches.find((launch) => launch.path === path);
   if (found === undefined) throw new Error(`no launch of ${path}`);
@@ -163,6 +181,38 @@ describe("two builds", () => {
   });
 });
 
+describe("tokens", () => {
+  it("are those of the last attention of each kernel, in its launch", () => {
+    expect(data.tokens.map(({ path }) => path)).toEqual(["model.blocks.0.temporal_attn", "model.blocks.0.attn"]);
+    for (const { launch, path } of data.tokens) expect(data.launches[launch ?? -1]?.path).toBe(path);
+  });
+
+  it("have weights whose sum is one, of keys that share a tile with them", () => {
+    for (const shown of data.tokens) {
+      const rows = shown.queries.prefix.count * (shown.path.endsWith("temporal_attn") ? 1 : 2) + 12;
+      for (let query = 0; query < rows; query++)
+        for (let head = 0; head < shown.heads; head++) {
+          const { keys, rest } = attended(shown, query, head);
+          const sum = keys.reduce((total, { weight }) => total + weight, rest);
+          // Each weight is rounded to a 127th part of the heaviest.
+          expect(sum).toBeCloseTo(1, 1);
+          const classes = tileClasses(shown, query);
+          for (const { key } of keys) expect(classes?.get(key)).toMatch(/full|partial/);
+        }
+    }
+  });
+
+  it("see each other along time at their own place alone", () => {
+    const [time] = data.tokens;
+    if (time === undefined) throw new Error("no tokens");
+    expect(
+      attended(time, 7, 1)
+        .keys.map(({ key }) => key)
+        .toSorted((a, b) => a - b),
+    ).toEqual([1, 7]);
+  });
+});
+
 describe("the page", () => {
   let page = "";
   const scratch = mkdtempSync(join(tmpdir(), "fovea-report-"));
@@ -209,7 +259,7 @@ describe("the page", () => {
     const dom = await browse("--dump-dom");
     const drawn = dom.slice(dom.lastIndexOf("</script>"));
     const has = (text: string): boolean => drawn.includes(text);
-    for (const id of ["time", "network", "roofline", "memory", "kernels", "code"])
+    for (const id of ["time", "network", "roofline", "memory", "kernels", "tokens", "code"])
       expect(has(`<section id="${id}"`), id).toBe(true);
     expect(drawn.match(/<tr data-launch=/g)).toHaveLength(data.launches.length);
     expect(has("measured on some GPU &lt;/script&gt;")).toBe(true);
@@ -225,6 +275,10 @@ describe("the page", () => {
       document.querySelector('[data-path="model.blocks.0.attn"]').focus();
       press("Enter"); said.push(label());
       press("ArrowDown"); said.push(label());
+      document.querySelector(".token-grid").focus();
+      const token = () => document.querySelector(".token-list h3").textContent;
+      said.push(token());
+      press("ArrowLeft"); press("PageUp"); said.push(token());
       document.title = JSON.stringify(said);`;
     writeFileSync(join(scratch, "report.html"), page.replace("</body>", `<script>${steps}</script></body>`));
     const title = /<title>(\[.*?\])<\/title>/.exec(await browse("--dump-dom"))?.[1];
@@ -233,6 +287,8 @@ describe("the page", () => {
       data.launches.at(-2)?.path,
       expect.stringMatching(/^\+ attn, 3 launches, /),
       expect.stringMatching(/^fc1, gemm, /),
+      "t 1, h 1, w 1 attends to",
+      "t 0, h 1, w 0 attends to",
     ]);
   });
 

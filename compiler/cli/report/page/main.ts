@@ -8,6 +8,7 @@ import { flame } from "./flame.ts";
 import { graph } from "./graph.ts";
 import { launchTable } from "./launchTable.ts";
 import { createSelection } from "./state.ts";
+import { tokens } from "./tokens.ts";
 import { moduleTree } from "./tree.ts";
 
 const data = JSON.parse(document.querySelector("#data")?.textContent ?? "") as ReportData;
@@ -26,6 +27,7 @@ document.body.append(
       graph(data, tree, selection),
       element("div", { class: "pair" }, roofline(data, selection), memory(data, selection)),
       launchTable(data, selection),
+      ...tokens(data, selection),
       code(data, selection),
     ),
     details(data, selection),
@@ -83,9 +85,15 @@ function top(): HTMLElement {
     element(
       "nav",
       { "aria-label": "parts of this page" },
-      ...["Time", "Network", "Roofline", "Memory", "Kernels", "Code"].map((name) =>
-        element("a", { href: `#${name.toLowerCase()}` }, name),
-      ),
+      ...[
+        "Time",
+        "Network",
+        "Roofline",
+        "Memory",
+        "Kernels",
+        ...(data.tokens.length > 0 ? ["Tokens"] : []),
+        "Code",
+      ].map((name) => element("a", { href: `#${name.toLowerCase()}` }, name)),
     ),
   );
 }
