@@ -19,7 +19,7 @@ import {
 } from "../../ir/types.ts";
 import { tokenVariable } from "../../ir/visibleKeys.ts";
 import { rounded } from "./gemmReference.ts";
-import { launch, type Checks, type LaunchResult } from "./harness.ts";
+import { launch, type Checks, type Launch, type LaunchResult } from "./harness.ts";
 
 /** An attention on dense rows: q, k and v are column ranges of one buffer where the types are one, else three buffers. */
 export type AttentionCase = {
@@ -347,13 +347,22 @@ export type Outcome = {
 
 /** Runs a kernel on the emulated device and compares it with the reference: the largest error relative to the largest value. */
 export const runAttention = async (kernel: AttentionKernel, batch: number, checks: Checks = {}): Promise<Outcome> => {
-  const emitted = emitAttention(kernel, header("attention_0"));
+  const run = attentionLaunch(kernel, "attention_0", batch);
+  const result = await launch(run, { counters: 0, ...checks });
+  return { worst: worstOf(kernel, run, result), result, kernel, source: run.kernel.source };
+};
+
+export type AttentionLaunch = Launch & { readonly values: readonly (Float64Array | null)[] };
+
+/** A launch of the kernel on values of its own. */
+export const attentionLaunch = (kernel: AttentionKernel, name: string, batch: number): AttentionLaunch => {
   const values = attentionValues(kernel, batch);
-  const result = await launch(
-    { name: "attention_0", kernel: emitted, operands: kernel.operands, values, batch },
-    { counters: 0, ...checks },
-  );
-  const expected = attentionReference(kernel, values, batch);
+  return { name, kernel: emitAttention(kernel, header(name)), operands: kernel.operands, values, batch };
+};
+
+/** The largest error of what was launched relative to the largest value; infinite where something else was written. */
+export const worstOf = (kernel: AttentionKernel, run: AttentionLaunch, result: LaunchResult): number => {
+  const expected = attentionReference(kernel, run.values, run.batch);
   const all = [...expected.values()];
   const most = Math.max(...all.map((data) => data.reduce((a, b) => Math.max(a, Math.abs(b) || 0), 0))) || 1;
   let worst = 0;
@@ -363,7 +372,7 @@ export const runAttention = async (kernel: AttentionKernel, batch: number, check
       const error = Number.isNaN(value) ? (Number.isNaN(got) ? 0 : Infinity) : Math.abs(got - value) / most;
       worst = Number.isNaN(error) ? Infinity : Math.max(worst, error);
     }
-  return { worst, result, kernel, source: emitted.source };
+  return worst;
 };
 
 export const runCase = (test: AttentionCase, checks: Checks = {}): Promise<Outcome> =>

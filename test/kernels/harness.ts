@@ -45,18 +45,24 @@ const strictChecks: Checks = { bounds: 1, uninitialised: 1, races: 1, counters: 
  * an operand's bounds fail the launch.
  */
 export async function launch(run: Launch, checks: Checks = strictChecks): Promise<LaunchResult> {
-  const source = { name: run.name, family: "test", source: run.kernel.source };
-  const [image] = await compileImages(
-    [source],
-    ["emulated"],
-    run.headers === undefined ? {} : { headers: run.headers },
-  );
+  return launchIn(await imageOf(run.name, run.kernel.source, run.headers), run, checks);
+}
+
+/** Compiles a text of one kernel or several for the emulated device. */
+export async function imageOf(name: string, source: string, headers?: string): Promise<Uint8Array> {
+  const sources = [{ name, family: "test", source }];
+  const [image] = await compileImages(sources, ["emulated"], headers === undefined ? {} : { headers });
   if (image === undefined) throw new Error("no image");
+  return image.image;
+}
+
+/** Launches the kernel from an image that has it. */
+export async function launchIn(image: Uint8Array, run: Launch, checks: Checks = strictChecks): Promise<LaunchResult> {
   const device = await emulatedDevice();
   return device.use((driver) => {
     for (const [setting, value] of Object.entries({ ...strictChecks, ...checks })) set(driver, setting, value);
     driver.extension("void fovea_emu_reset()")?.();
-    return withModule(driver, image.image, (module) => runIn(driver, module, run));
+    return withModule(driver, image, (module) => runIn(driver, module, run));
   });
 }
 

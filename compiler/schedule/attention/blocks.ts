@@ -149,7 +149,7 @@ const boxAt = (
     .toSorted((a, b) => b.step - a.step);
   const prefixes = isPrefix ? tokens.type.prefix.count : 1;
   const extents = new Map<string, Interval>();
-  let length = Math.min(limit, prefixes);
+  let length = Math.min(limit, prefixes - (index % prefixes));
   for (const { axis, step } of axes) {
     const at = Math.floor(index / step) % axis.local;
     extents.set(axis.axis, { min: at, max: at });
