@@ -116,8 +116,9 @@ export class Parameter implements PrefixSource {
       lengths,
       extents.map(({ size }) => size),
     );
-    // A part of an extent is a slice of one axis.
-    const isCut = (index: number): boolean => (dimensions[index]?.range ?? null) !== null;
+    // A part of an extent is a slice of one axis; of the last extent, which is the channels, it is a run of these.
+    const isCut = (index: number): boolean =>
+      index < dimensions.length - 1 && (dimensions[index]?.range ?? null) !== null;
     if (groups === undefined || groups.some((group, index) => isCut(index) && (group.length > 1 || prefix > 0)))
       return fail("bad-argument", {
         op: "grid",

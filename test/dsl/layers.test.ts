@@ -183,6 +183,26 @@ test("elements are combined with their coordinates and with parameters", () => {
   `);
 });
 
+test("a part of a vector is a run of channels", () => {
+  class Root extends Module {
+    bias = parameter(6);
+    forward({ x }: { x: Image }) {
+      const [, last] = this.bias.split(4, 2);
+      return { y: x.split(2, 6)[0].add(last.grid({})) };
+    }
+  }
+  expect(textOf(traceModule(new Root()))).toMatchInlineSnapshot(`
+    "graph "test"
+    %0: [b, h 4, w 5; 8] = input {name="x", layout="b c h w"}
+    %1: [b, h 4, w 5; 2] = channels %0 {groups=1, start=0, width=2}
+    %2: [6] = parameter {name="bias", shape=[6], layout="c"}
+    %3: [2] = channels %2 {groups=1, start=4, width=2}
+    %4: [b, h 4, w 5; 2] = pointwise %1, %3 {body=$0 + $1}
+    output "y" = %4 "b h w c"
+    "
+  `);
+});
+
 test("an embedding is the product of its table with a choice of row", () => {
   class Root extends Module {
     places = new Embedding(5, 3);
