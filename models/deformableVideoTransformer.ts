@@ -8,45 +8,62 @@ import {
   constant,
   Conv,
   deformable,
+  type Entry,
+  entry,
   gelu,
+  grid,
   type Grid,
   keep,
   LayerNorm,
   Linear,
   meanPool,
   Module,
+  output,
   parameter,
   repeat,
   Sequential,
+  system,
 } from "fovea";
+import { z } from "zod";
 
 type Clip = Grid<"t" | "h" | "w">;
 
-export type DvtConfig = {
-  dim: number;
-  heads: number;
-  /** Points of a head in each frame, and in each scale of a frame. */
-  n_points: number;
-  n_points_ms: number;
-  n_scales: number;
-  /** How many equal parts the clip is cut into; tokens look at frames of their own part. */
-  sub_clips: number;
-  patch: number;
-  image: readonly [height: number, width: number];
-  frames: number;
-  depth: number;
-  mlp_ratio: number;
-  classes: number;
-  fusion: "linear" | "mixer";
-  mixer_token_hidden: number;
-  mixer_channel_hidden: number;
-};
+const Count = z.int().positive();
+const DvtConfig = z
+  .strictObject({
+    dim: Count.default(768),
+    heads: Count.default(12),
+    /** Points of a head in each frame, and in each scale of a frame. */
+    n_points: Count.default(8),
+    n_points_ms: Count.default(4),
+    n_scales: Count.default(4),
+    /** How many equal parts the clip is cut into; tokens look at frames of their own part. */
+    sub_clips: Count.default(1),
+    patch: Count.default(16),
+    image: z.tuple([Count, Count]).default([224, 224]),
+    frames: Count.default(8),
+    depth: Count.default(12),
+    mlp_ratio: Count.default(4),
+    classes: Count.default(400),
+    /** Space and time, with scales fused in or alone. */
+    attention: z.enum(["D-ST+MS-A", "D-ST-A"]).default("D-ST+MS-A"),
+    fusion: z.enum(["linear", "mixer"]).default("mixer"),
+    mixer_token_hidden: Count.default(64),
+    mixer_channel_hidden: Count.default(3072),
+  })
+  .superRefine(({ dim, heads, frames, sub_clips, image, patch }, context) => {
+    const wrong = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
+    if (dim % heads !== 0) wrong("heads", `${heads} heads do not divide dim`);
+    if (frames % sub_clips !== 0) wrong("sub_clips", "sub_clips does not divide frames");
+    if (image.some((size) => size % patch !== 0)) wrong("patch", "patch does not divide the image");
+  });
+export type DvtConfig = z.infer<typeof DvtConfig>;
 
 const asTokens = "b t (h w) c";
 const asPairs = "b (t i) u (h w)";
 
 /** How far everything at a patch has moved and changed up to each frame: motion in patches, residuals in colours. */
-export function accumulatedCues(motion: Clip, residuals: Clip, { patch, frames }: DvtConfig): Clip {
+function accumulatedCues(motion: Clip, residuals: Clip, { patch, frames }: DvtConfig): Clip {
   const cues = concat([motion.mul(1 / patch), residuals]);
   const patches = meanPool({ size: { h: patch, w: patch } })(cues);
   const upTo = constant(
@@ -64,11 +81,10 @@ function cuesBetween(accumulated: Clip, length: number) {
 /** Each token's frame as the part `t` and the frame `i` within it. */
 const partsOf = (x: Clip, length: number) => x.merge({ t: length }).unpack({ i: length });
 
-export const keepCues = (accumulated: Clip, frames: number) =>
-  keep("cues", cuesBetween(accumulated, frames), `${asPairs} c`);
+const keepCues = (accumulated: Clip, frames: number) => keep("cues", cuesBetween(accumulated, frames), `${asPairs} c`);
 
 /** Deformable space-time attention: each token looks at a few points of every frame. */
-export class DeformableSpaceTimeAttention extends Module<DvtConfig> {
+class DeformableSpaceTimeAttention extends Module<DvtConfig> {
   q = new Linear(this.config.dim);
   v = new Linear(this.config.dim);
   motion = new Linear(this.config.dim);
@@ -131,7 +147,7 @@ const ownPositions = (h: number, w: number) =>
 const patchesOf = ({ image: [h, w], patch }: DvtConfig) => [h / patch, w / patch] as const;
 
 /** Deformable multi-scale attention: each token looks at a few points of its own frame, on several scales. */
-export class DeformableMultiScaleAttention extends Module<DvtConfig> {
+class DeformableMultiScaleAttention extends Module<DvtConfig> {
   q = new Linear(this.config.dim);
   v = new Linear(this.config.dim);
   scale_convs = repeat(
@@ -212,24 +228,33 @@ class MixerFusion extends Module<DvtConfig> {
   }
 }
 
-export class DVTBlock extends Module<DvtConfig> {
+class DVTBlock extends Module<DvtConfig> {
+  #scales = this.config.attention === "D-ST+MS-A";
   norm1 = new LayerNorm();
   dsta = new DeformableSpaceTimeAttention(this.config);
-  dmsa = new DeformableMultiScaleAttention(this.config);
-  fusion = this.config.fusion === "linear" ? new LinearFusion(this.config) : new MixerFusion(this.config);
+  dmsa = this.#scales ? new DeformableMultiScaleAttention(this.config) : undefined;
+  fusion = this.#scales ? this.fusionOf(this.config) : undefined;
   norm2 = new LayerNorm();
   mlp = new Sequential(new Linear(this.config.mlp_ratio * this.config.dim), gelu, new Linear(this.config.dim));
 
-  forward(z: Clip, accumulated: Clip) {
-    const x = this.norm1(z);
-    const st = keep("dsta", this.dsta(x, accumulated), asTokens);
+  forward(x: Clip, accumulated: Clip) {
+    const normal = this.norm1(x);
+    const st = keep("dsta", this.dsta(normal, accumulated), asTokens);
+    x = x.add(this.withScales(normal, st));
+    return keep("", x.add(this.mlp(this.norm2(x))), asTokens);
+  }
+
+  private withScales(x: Clip, st: Clip): Clip {
+    if (this.dmsa === undefined || this.fusion === undefined) return st;
     const ms = keep("dmsa", this.dmsa(x), asTokens);
-    z = z.add(keep("fusion", this.fusion(st, ms), asTokens));
-    return keep("", z.add(this.mlp(this.norm2(z))), asTokens);
+    return keep("fusion", this.fusion(st, ms), asTokens);
+  }
+  private fusionOf(config: DvtConfig) {
+    return config.fusion === "linear" ? new LinearFusion(config) : new MixerFusion(config);
   }
 }
 
-export class DVT extends Module<DvtConfig> {
+class DVT extends Module<DvtConfig> {
   pos_embed = parameter(1, 1, patchesOf(this.config)[0] * patchesOf(this.config)[1], this.config.dim);
   time_embed = parameter(1, this.config.frames, 1, this.config.dim);
   patch_embed = new Conv(this.config.dim, {
@@ -242,11 +267,72 @@ export class DVT extends Module<DvtConfig> {
 
   forward(clip: Clip, accumulated: Clip) {
     const [h, w] = patchesOf(this.config);
-    let z = this.patch_embed(clip)
+    let x = this.patch_embed(clip)
       .add(this.pos_embed.grid({ h, w }))
       .add(this.time_embed.grid({ t: this.config.frames }));
-    keep("tokens", z, asTokens);
-    for (const block of this.blocks) z = block(z, accumulated);
-    return this.head(this.norm(z).mean("t", "h", "w"));
+    keep("tokens", x, asTokens);
+    for (const block of this.blocks) x = block(x, accumulated);
+    return this.head(this.norm(x).mean("t", "h", "w"));
   }
 }
+
+const tokensOf = ({ frames, image: [h, w], patch, dim }: DvtConfig) =>
+  grid({ t: frames, h: h / patch, w: w / patch }, dim, { layout: asTokens });
+const picturesOf = ({ frames, image: [h, w] }: DvtConfig, channels: number) =>
+  grid({ t: frames, h, w }, channels, { layout: "b t c h w" });
+const motionOf = (config: DvtConfig) => ({
+  motion_vectors: picturesOf(config, 2),
+  residuals: picturesOf(config, 3),
+});
+type Motion = { motion_vectors: Clip; residuals: Clip };
+
+/** The motion that all blocks see. */
+function cuesOf({ motion_vectors, residuals }: Motion, config: DvtConfig): Clip {
+  const accumulated = accumulatedCues(motion_vectors, residuals, config);
+  keepCues(accumulated, config.frames);
+  return accumulated;
+}
+
+/** A module as a network: its fields are the checkpoint's keys. */
+const alone = <M extends object, F>(module: M, forward: (module: M) => F) => ({ ...module, forward: forward(module) });
+
+export const dvtEntries: { readonly [name: string]: Entry } = {
+  DVT: entry({
+    config: DvtConfig,
+    inputs: (config) => ({ clip: picturesOf(config, 3), ...motionOf(config) }),
+    module: (config) =>
+      alone(new DVT(config), (network) => ({ clip, ...motion }: { clip: Clip } & Motion) => ({
+        logits: network(clip, cuesOf(motion, config)),
+      })),
+  }),
+  DVTBlock: entry({
+    config: DvtConfig,
+    inputs: (config) => ({ tokens: tokensOf(config), ...motionOf(config) }),
+    module: (config) =>
+      alone(new DVTBlock(config), (layer) => ({ tokens, ...motion }: { tokens: Clip } & Motion) => ({
+        out: output(layer(tokens, cuesOf(motion, config)), asTokens),
+      })),
+  }),
+  DeformableSpaceTimeAttention: entry({
+    config: DvtConfig,
+    inputs: (config) => ({ tokens: tokensOf(config), ...motionOf(config) }),
+    module: (config) =>
+      alone(
+        new DeformableSpaceTimeAttention(config),
+        (layer) =>
+          ({ tokens, ...motion }: { tokens: Clip } & Motion) => ({
+            out: output(layer(tokens, cuesOf(motion, config)), asTokens),
+          }),
+      ),
+  }),
+  DeformableMultiScaleAttention: entry({
+    config: DvtConfig,
+    inputs: (config) => ({ tokens: tokensOf(config) }),
+    module: (config) =>
+      alone(new DeformableMultiScaleAttention(config), (layer) => ({ tokens }: { tokens: Clip }) => ({
+        out: output(layer(tokens), asTokens),
+      })),
+  }),
+};
+
+export default system({ name: "deformableVideoTransformer", entries: dvtEntries });

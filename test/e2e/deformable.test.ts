@@ -18,6 +18,11 @@ const image = { q_size: [7, 5], n_heads: 6, n_head_channels: 5, n_groups: 3, str
 const networks: readonly (readonly [name: string, entry: string, config: object])[] = [
   ["30 channels of a head, boxes", "MSDeformAttn", { ...pyramid, Lq: 11, d_model: 90, n_heads: 3, reference_dim: 4 }],
   ["a layer of an encoder", "DeformableTransformerEncoderLayer", { ...pyramid, d_model: 32, n_heads: 4, d_ffn: 40 }],
+  [
+    "a layer of a decoder",
+    "DeformableTransformerDecoderLayer",
+    { ...pyramid, Lq: 21, d_model: 24, n_heads: 3, d_ffn: 40 },
+  ],
   ["a video in parts, mixed", "DVT", { ...video, ...small, sub_clips: 2 }],
   ["an image, convolved queries as bias", "DAttentionBaseline", { ...image, release: 2023, dwc_pe: true }],
   [
@@ -25,6 +30,7 @@ const networks: readonly (readonly [name: string, entry: string, config: object]
     "DAttentionBaseline",
     { ...image, release: 2022, use_pe: false, offset_range_factor: -1 },
   ],
+  ["an image, a bias by place", "DAttentionBaseline", { ...image, release: 2022, fixed_pe: true }],
   ["an image, keys on a grid", "DAttentionBaseline", { ...image, release: 2022, no_off: true, use_pe: false }],
 ];
 
