@@ -106,6 +106,12 @@ export type WeightOrder =
    *   n = p - p % group + (p % 8 / 2) * (group / 4) + (p % group / 8) * 2 + p % 2        (all divisions rounded down)
    */
   | { readonly kind: "fragments"; readonly tileN: number; readonly tileK: number; readonly group: 16 | 32 }
+  /**
+   * [N tile][K tile][k16][n16][half][lane] x 4 elements: the B fragments of two m16n8k8 one after the other. Element e of
+   * lane l in block (N tile i, K tile j, k16 s, n16 b, half h) is the weight at k = j * tileK + s * 16 + l % 4 * 4 + e,
+   * n = i * tileN + b * 16 + l / 8 * 4 + h * 2 + l / 4 % 2        (all divisions rounded down)
+   */
+  | { readonly kind: "fragments32"; readonly tileN: number; readonly tileK: number }
   /** [N tile][K tile][k][n]: plain tiles for the float32 kernel. */
   | { readonly kind: "tiles"; readonly tileN: number; readonly tileK: number };
 

@@ -8,7 +8,7 @@ export const pack = ({ shape, data }: Values, order: WeightOrder): Values => {
   const [columns = 0, depth = 0] = shape;
   if (shape.length !== 2) throw new RuntimeError(`only matrices are packed, not ${formatShape(shape)}`);
   const { tileN, tileK } = order;
-  const { n: tileColumn, k: tileDepth } = order.kind === "fragments" ? fragmentTile(order) : plainTile(tileN, tileK);
+  const { n: tileColumn, k: tileDepth } = tileOf(order);
   const tileSize = tileN * tileK;
   const tilesN = Math.ceil(columns / tileN);
   const tilesK = Math.ceil(depth / tileK);
@@ -29,6 +29,17 @@ export const pack = ({ shape, data }: Values, order: WeightOrder): Values => {
 
 /** Which column and which k of its tile each packed element is. */
 type Tile = { readonly n: Int32Array; readonly k: Int32Array };
+
+const tileOf = (order: WeightOrder): Tile => {
+  switch (order.kind) {
+    case "fragments":
+      return fragmentTile(order);
+    case "fragments32":
+      return fragment32Tile(order);
+    case "tiles":
+      return plainTile(order.tileN, order.tileK);
+  }
+};
 
 const plainTile = (tileN: number, tileK: number): Tile => ({
   n: Int32Array.from({ length: tileN * tileK }, (_, at) => at % tileN),
@@ -51,4 +62,16 @@ const fragmentTile = ({ tileN, tileK, group }: WeightOrder & { readonly kind: "f
           tile.k[at] = s * 16 + (Math.floor(e / 2) % 2) * 8 + (lane % 4) * 2 + (e % 2);
         }
   return tile;
+};
+
+/** The order that WeightOrder's "fragments32" spells out, for one tile. */
+const fragment32Tile = ({ tileN, tileK }: WeightOrder & { readonly kind: "fragments32" }): Tile => {
+  if (tileN % 16 !== 0 || tileK % 16 !== 0)
+    throw new RuntimeError(`fragments of 16 x 16 do not fill tiles of ${tileN} x ${tileK}`);
+  const elements = Array.from({ length: tileN * tileK }, (_, at) => {
+    const [e, lane, half, block] = [at % 4, Math.floor(at / 4) % 32, Math.floor(at / 128) % 2, Math.floor(at / 256)];
+    const n = (block % (tileN / 16)) * 16 + Math.floor(lane / 8) * 4 + half * 2 + (Math.floor(lane / 4) % 2);
+    return { n, k: Math.floor(block / (tileN / 16)) * 16 + (lane % 4) * 4 + e };
+  });
+  return { n: Int32Array.from(elements, ({ n }) => n), k: Int32Array.from(elements, ({ k }) => k) };
 };

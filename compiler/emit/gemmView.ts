@@ -13,6 +13,8 @@ export type GemmView = EpilogueView & {
   readonly header: string;
   readonly name: string;
   readonly element: string;
+  /** Of float32 tiles: the header that multiplies them. */
+  readonly multiply: "exact" | "tf32";
   /** Declarations, `const float* bias`. */
   readonly parameters: readonly string[];
   readonly constants: readonly { readonly text: string; readonly comment: string }[];
@@ -49,6 +51,7 @@ export const gemmView = (kernel: GemmKernel, header: KernelHeader): PlannedGemm 
     k,
     group: results === 8 ? 32 : 16,
     elementBytes: exact ? 4 : 2,
+    tensorCores: !exact || kernel.tf32,
     needsRegisters: readsThroughRegisters(kernel) || kernel.norm !== null || kernel.a.mean !== null,
     norm: kernel.norm !== null,
   });
@@ -62,6 +65,7 @@ export const gemmView = (kernel: GemmKernel, header: KernelHeader): PlannedGemm 
     header: headerComment(header, [...tiles.notes, a.note]),
     name: header.name,
     element: cudaStorage[kernel.precision],
+    multiply: kernel.tf32 ? "tf32" : "exact",
     parameters: parameters.map((parameter) => declarationOf(parameter, kernel, names)),
     constants: constantsOf(kernel, tiles, a.width, results),
     minBlocks: tiles.minBlocks,
@@ -133,7 +137,7 @@ const parametersOf = (kernel: GemmKernel, tiles: GemmTiles, results: number): re
     of: value,
     order:
       precision === "f32"
-        ? { kind: "tiles", tileN, tileK }
+        ? { kind: kernel.tf32 ? "fragments32" : "tiles", tileN, tileK }
         : { kind: "fragments", tileN, tileK, group: results === 8 ? 32 : 16 },
   };
   const sums: WeightExpr = {

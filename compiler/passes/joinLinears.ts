@@ -2,6 +2,7 @@ import { createBuilder } from "../../ir/builder.ts";
 import type { Graph, Node, NodeOf, ValueId } from "../../ir/graph.ts";
 import { add, argument } from "../../ir/scalarBuild.ts";
 import { prefixRows, type TensorType } from "../../ir/types.ts";
+import { placesOf } from "../places.ts";
 import { isSum } from "./affine.ts";
 import type { Pass } from "./rewrite.ts";
 
@@ -28,12 +29,13 @@ const groupsOf = (graph: Graph): readonly (readonly Member[])[] => {
   const nodes = new Map(graph.nodes.map((node) => [node.id, node]));
   const constants = constantsOf(graph);
   const readers = readersOf(graph);
+  const places = placesOf(graph).points;
   const groups = new Map<string, Member[]>();
   for (const node of graph.nodes) {
     if (node.op !== "linear" || constants.has(node.id) || !constants.has(node.inputs[1])) continue;
     const member = memberOf(node, nodes, readers, constants);
     if (member === null) continue;
-    const key = [node.inputs[0], member.bias === null ? "plain" : "biased", purposeOf(member, readers)].join(" ");
+    const key = [node.inputs[0], member.bias === null ? "plain" : "biased", purposeOf(member, places)].join(" ");
     groups.set(key, [...(groups.get(key) ?? []), member]);
   }
   return [...groups.values()].filter((group) => group.length > 1);
@@ -66,8 +68,8 @@ const memberOf = (
 };
 
 /** Points are placed in float32, and what stands beside them would be stored so too: they are joined with each other alone. */
-const purposeOf = ({ result }: Member, readers: Readers): "points" | "tokens" =>
-  (readers.get(result) ?? []).some((reader) => reader !== "output" && reader.op === "unpack") ? "points" : "tokens";
+const purposeOf = ({ result }: Member, places: ReadonlySet<ValueId>): "points" | "tokens" =>
+  places.has(result) ? "points" : "tokens";
 
 const isVector = (type: TensorType | undefined, channels: number): boolean =>
   type !== undefined && type.axes.length === 0 && prefixRows(type) === 0 && type.channels === channels;

@@ -23,6 +23,7 @@ export type GemmProblem = {
   /** Results of a thread that lie next to each other: 8 where they are stored in 16 bits. */
   readonly group: 16 | 32;
   readonly elementBytes: 2 | 4;
+  readonly tensorCores: boolean;
   /** A is loaded through registers, or its rows are measured: both take registers from the products. */
   readonly needsRegisters: boolean;
   readonly norm: boolean;
@@ -61,7 +62,8 @@ const exactCandidates: readonly Candidate[] = [
 // The estimate is for ranking alone. A multiprocessor of an A100, which a kernel for sm_80 must suit and whose
 // proportions those of later ones resemble: multiplications a clock, resident threads, shared memory, registers.
 const device = { multiprocessors: 108, sharedBytes: 163 * 1024, registers: 65536, threads: 2048 };
-const multiplyRate = { 2: 1024, 4: 64 } as const;
+const multiplyRate = ({ elementBytes, tensorCores }: GemmProblem): number =>
+  elementBytes === 2 ? 1024 : tensorCores ? 512 : 64;
 /** From the second-level cache, bytes a clock of a multiprocessor. */
 const loadRate = 40;
 /** With the rows' statistics these fit the 99 KiB that a block may have on sm_86 and sm_89. */
@@ -129,7 +131,7 @@ const estimate = ({ tiles, efficiency, resident }: Shape, problem: GemmProblem, 
   const k = Math.ceil(problem.k / tileK) * tileK;
   const blocks = Math.ceil(rows / tileM) * Math.ceil(problem.columns / tileN);
   const load = ((tileM + tileN) * k * problem.elementBytes) / loadRate;
-  const multiply = Math.max(load, (tileM * tileN * k) / (multiplyRate[problem.elementBytes] * efficiency));
+  const multiply = Math.max(load, (tileM * tileN * k) / (multiplyRate(problem) * efficiency));
   // Of tiles that take as long, those that waste least.
   const unused = Math.ceil(problem.columns / tileN) * tileN - problem.columns;
   const store = tileM * (tileN * epilogueClocks + unused * 0.1);
@@ -143,7 +145,7 @@ const notesOf = (tiles: Omit<GemmTiles, "notes">, problem: GemmProblem): readonl
   const unused = Math.ceil(problem.columns / tileN) * tileN - problem.columns;
   const tilesK = Math.ceil(problem.k / tileK);
   const paddedK = tilesK * tileK - problem.k;
-  const unit = problem.elementBytes === 2 ? "tensor cores" : "float32 units";
+  const unit = problem.tensorCores ? "tensor cores" : "float32 units";
   return [
     `Tiles of ${tileM} rows x ${tileN} columns, K in ${tilesK === 1 ? "one step" : `${tilesK} steps`} of ${tileK}: ` +
       `${unused === 0 ? "no column of a tile is unused" : `${unused} columns of the last tile are unused`}` +

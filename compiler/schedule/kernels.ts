@@ -39,7 +39,10 @@ export type RowSpace = { readonly rows: number; readonly batched: boolean };
  */
 export type GemmKernel = {
   readonly kind: "gemm";
+  /** How tiles of A and of the weight hold their elements. */
   readonly precision: Precision;
+  /** Float32 tiles are multiplied on tensor cores, in tf32; exactly otherwise. */
+  readonly tf32: boolean;
   readonly operands: readonly Operand[];
   readonly space: RowSpace;
   /** Columns of the result. */

@@ -100,6 +100,31 @@ describe.each(precisions)("a product in %s", (precision) => {
   });
 });
 
+describe("a product of float32 in tf32", () => {
+  it.each([
+    [37, 64, 96],
+    [5, 7, 20],
+    [33, 10, 42],
+    [17, 40, 2],
+    [140, 129, 100],
+  ] as const)("of %i rows, %i columns, K = %i", async (rows, columns, k) => {
+    const { emitted } = await check(product("f32", [rows, columns, k], { tf32: true }), { batch: 3 });
+    expect(emitted.source).toContain("gemm/tf32.cuh");
+  });
+
+  it("of normalised rows of another storage, stored in it again", async () => {
+    const [rows, columns, k] = [33, 24, 40];
+    const operands = [operand("bf16", rows * k), operand("bf16", rows * columns)];
+    await check(product("f32", [rows, columns, k], { tf32: true, norm: { eps: 1e-5 }, operands }));
+  });
+
+  it("meets no bank conflict", async () => {
+    const { counters } = await check(product("f32", [256, 128, 64], { tf32: true }));
+    const { load, store, cpAsync } = counters.shared;
+    expect([load.conflicts, store.conflicts, cpAsync.conflicts]).toEqual([0, 0, 0]);
+  });
+});
+
 // Maps know of bfloat16 and float16 only that they have two bytes.
 describe.each(["bf16", "f32"] as const)("maps of A in %s", (precision) => {
   it("reads prefix rows from one place and grid rows from another", async () => {

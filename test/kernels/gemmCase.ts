@@ -33,6 +33,7 @@ export const product = (
 ): GemmKernel => ({
   kind: "gemm",
   precision,
+  tf32: false,
   operands: [operand(precision, rows * k), operand(precision, rows * columns)],
   space: { rows, batched: true },
   columns,

@@ -99,20 +99,31 @@ const rowReader = (kernel: GemmKernel, values: readonly (Float64Array | null)[])
       for (let c = 0; c < channels; c++) row[tap * channels + c] = element(example, { r, tap, c });
     // A kernel multiplies, and normalises, what it has stored in its tiles.
     const stored = rounded(row, kernel.precision);
-    if (norm === null) return stored;
+    if (norm === null) return multiplied(stored, kernel);
     const mean = stored.reduce((sum, x) => sum + x, 0) / stored.length;
     const variance = stored.reduce((sum, x) => sum + (x - mean) ** 2, 0) / stored.length;
-    return stored.map((x) => (x - mean) / Math.sqrt(variance + norm.eps));
+    return multiplied(
+      stored.map((x) => (x - mean) / Math.sqrt(variance + norm.eps)),
+      kernel,
+    );
   };
+};
+
+/** Factors as tensor cores see them: half of the last bit kept is added, the rest cut off. */
+const multiplied = (factors: Float64Array, { tf32 }: GemmKernel): Float64Array => {
+  if (!tf32) return factors;
+  const bits = new Uint32Array(Float32Array.from(factors).buffer);
+  const floats = new Float32Array(bits.map((each) => (each + 0x1000) & 0xffffe000).buffer);
+  return Float64Array.from(floats);
 };
 
 /** The weight as a kernel sees it: rounded, and of a normalised product with centred columns first. */
 export const seenWeight = (kernel: GemmKernel, weight: Float64Array): Float64Array => {
   const k = kernel.taps * kernel.channels;
-  if (kernel.norm === null) return rounded(weight, kernel.precision);
+  if (kernel.norm === null) return multiplied(rounded(weight, kernel.precision), kernel);
   const centred = weight.map((value, at) => {
     const column = weight.subarray(at - (at % k), at - (at % k) + k);
     return value - column.reduce((sum, x) => sum + x, 0) / k;
   });
-  return rounded(centred, kernel.precision);
+  return multiplied(rounded(centred, kernel.precision), kernel);
 };

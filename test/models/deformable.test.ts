@@ -142,3 +142,30 @@ test("a layer that attends and samples keeps queries and keys in 16 bits, apart 
   const attention = launches.find(({ kernel }) => kernel.kind === "attention")?.kernel;
   expect(attention?.kind === "attention" && attention.operands[attention.q.grid.operand]?.storage).toBe("bf16");
 });
+
+describe.each(["bf16", "f16"] as const)("where tokens look, in %s", (precision) => {
+  const config = { dim: 24, heads: 3, patch: 4, image: [16, 20], frames: 4, depth: 2, mlp_ratio: 2, classes: 5 };
+  const { graph } = runPasses({ ...deformable.trace({ entry: "DVT", config }), kept: [] });
+  const { launches } = lower(graph, precision);
+  const products = launches.flatMap(({ kernel }) => (kernel.kind === "gemm" ? [kernel] : []));
+
+  test("is computed of float32, in tf32", () => {
+    const samplings = launches.flatMap(({ kernel }) => (kernel.kind === "sample" ? [kernel] : []));
+    expect(samplings).toHaveLength(4);
+    for (const { position, weight, operands } of samplings)
+      for (const { operand } of [...position, weight].flatMap(({ elements }) => elements))
+        expect(operands[operand]?.storage).toBe("f32");
+    const placing = products.filter(({ tf32 }) => tf32);
+    // The patches of float32 pixels, and offsets with weights of each attention.
+    expect(placing.length).toBeGreaterThanOrEqual(5);
+    for (const { operands, stores } of placing)
+      for (const { operand } of stores) expect(operands[operand]?.storage).toBe("f32");
+  });
+
+  test("leaves products of tokens alone to the precision asked for", () => {
+    // The residual stream is float32, what is computed of it is not: values, the scales' and the MLP's layers.
+    const others = products.filter(({ tf32 }) => !tf32);
+    expect(others.length).toBeGreaterThan(products.length / 2);
+    expect(new Set(others.map((product) => product.precision))).toEqual(new Set([precision]));
+  });
+});

@@ -24,6 +24,15 @@ const kernelsOf = (precision: Precision): readonly NamedGemm[] => [
   convolution(precision, 3, 64, 64),
 ];
 
+it("compiles products in tf32 without a spill", async () => {
+  const sources = kernelsOf("f32").map(({ kernel, header }, index) => {
+    const name = `${header.name}_${index}`;
+    return { name, family: "gemm", source: emitGemm({ ...kernel, tf32: true }, { ...header, name }).source };
+  });
+  for (const { kernel, target, ptxas } of await compileImages(sources, targets))
+    expect(ptxas, `${kernel} for ${target}`).toMatchObject({ spillBytes: 0, stackBytes: 0 });
+}, 300_000);
+
 it.each(["bf16", "f16", "f32"] as const)(
   "compiles products in %s without a spill",
   async (precision) => {

@@ -336,6 +336,7 @@ describe("a weight's expression", () => {
     { kind: "fragments", tileN: 64, tileK: 32, group: 32 },
     { kind: "fragments", tileN: 32, tileK: 64, group: 16 },
     { kind: "fragments", tileN: 48, tileK: 16, group: 16 },
+    { kind: "fragments32", tileN: 48, tileK: 32 },
     { kind: "tiles", tileN: 24, tileK: 10 },
   ])("in the order %o lies where the order says, with zeros behind", (order) => {
     const [columns, depth] = [70, 50];
@@ -358,6 +359,18 @@ describe("a weight's expression", () => {
       for (let j = 0; j < tilesK; j++) {
         if (order.kind === "tiles") {
           for (let k = 0; k < tileK; k++) for (let n = 0; n < tileN; n++) expectNext(i * tileN + n, j * tileK + k);
+          continue;
+        }
+        if (order.kind === "fragments32") {
+          for (let s = 0; s < tileK / 16; s++)
+            for (let b = 0; b < tileN / 16; b++)
+              for (let h = 0; h < 2; h++)
+                for (let l = 0; l < 32; l++)
+                  for (let e = 0; e < 4; e++)
+                    expectNext(
+                      i * tileN + b * 16 + floor(l / 8) * 4 + h * 2 + (floor(l / 4) % 2),
+                      j * tileK + s * 16 + (l % 4) * 4 + e,
+                    );
           continue;
         }
         const { group } = order;

@@ -7,6 +7,7 @@ import { add, literal, mul } from "../../../ir/scalarBuild.ts";
 import { substitute } from "../../../ir/scalarWalk.ts";
 import { visibleKeys } from "../../../ir/visibleKeys.ts";
 import { prefixRows, rowsOf, type Precision, type StorageType, type TensorType } from "../../../ir/types.ts";
+import { placesOf } from "../../places.ts";
 import type { FusedKernel, Operand } from "../kernels.ts";
 import {
   flatten,
@@ -43,7 +44,9 @@ export type Context = {
   readonly roles: Roles;
   readonly uses: Uses;
   readonly precision: Precision;
-  /** How a value is stored: what places points in float32, as an error of a pixel's 1/256 is one of the result's size. */
+  /** Whether points are made of a value: see placesOf. */
+  readonly isPlace: (id: ValueId) => boolean;
+  /** How a value is stored: what places points in float32. */
   readonly storageOf: (node: Node) => StorageType;
   readonly memory: Memory;
   /** The address map of a value, down to the memory of its root. */
@@ -58,8 +61,9 @@ export const bufferRoot = (buffer: BufferSpec): Root => `buffer ${buffer.id}`;
 export type RootMemory = { readonly source: Source; readonly operand: Operand };
 
 export const createContext = (graph: Graph, roles: Roles, precision: Precision): Context => {
-  const exact = placesOf(graph);
-  const storageOfNode = (node: Node): StorageType => storageOf(node.type, exact.has(node.id) ? "f32" : precision);
+  const places = placesOf(graph);
+  const inFloat32 = (id: ValueId): boolean => places.points.has(id) || places.tokens.has(id);
+  const storageOfNode = (node: Node): StorageType => storageOf(node.type, inFloat32(node.id) ? "f32" : precision);
   const memory = createMemory(roles.node, storageOfNode);
   const roots = new Map<Root, RootMemory>();
   const views = new Map<ValueId, View>();
@@ -130,6 +134,7 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision):
     },
     uses: usesOf(graph),
     precision,
+    isPlace: (id) => places.points.has(id),
     storageOf: storageOfNode,
     memory,
     view,
@@ -140,17 +145,6 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision):
       return found;
     },
   };
-};
-
-/** Values that points and their weights are made of, back to what kernels compute. */
-const placesOf = (graph: Graph): ReadonlySet<ValueId> => {
-  const found = new Set<ValueId>();
-  for (const node of graph.nodes.toReversed()) {
-    if (node.op === "sample") for (const id of node.inputs.slice(0, 2)) found.add(id);
-    const passes = node.op === "pointwise" || node.op === "concat" || isViewOp(node.op);
-    if (found.has(node.id) && passes) for (const id of node.inputs) found.add(id);
-  }
-  return found;
 };
 
 const countPairs = (pattern: Pattern, query: TensorType, key: TensorType): number =>

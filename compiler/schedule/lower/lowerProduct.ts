@@ -6,7 +6,8 @@ import type { Ranges } from "../../../ir/scalarRange.ts";
 import { linearIn } from "../../../ir/scalarRuns.ts";
 import { simplify } from "../../../ir/scalarSimplify.ts";
 import { substituteArguments } from "../../../ir/scalarWalk.ts";
-import { rowsOf, sizeOf, type TensorType } from "../../../ir/types.ts";
+import { rowsOf, sizeOf, type StorageType, type TensorType } from "../../../ir/types.ts";
+import { operandOf } from "../elementRuns.ts";
 import type { GemmKernel } from "../kernels.ts";
 import { rowElement, unflatten, type Coordinates, type Place, type View } from "../view.ts";
 import type { Context, Launch } from "./context.ts";
@@ -36,7 +37,7 @@ export const lowerProduct = (context: Context, first: NodeOf<"linear"> | NodeOf<
   const aSources = [...into.sources];
   const kernel: GemmKernel = {
     kind: "gemm",
-    precision: context.precision,
+    ...arithmeticOf(context, result, operandOf(into.operands, a).storage),
     operands: into.operands,
     space: { rows: rowsOf(type), batched: type.batch },
     columns: type.channels,
@@ -60,6 +61,17 @@ export const lowerProduct = (context: Context, first: NodeOf<"linear"> | NodeOf<
     shapes: describe(context, first, result),
     work: launchWork(context, first, result, 2 * macs),
   };
+};
+
+/** Products that place points, or make float32 of float32, keep 10 bits of mantissa. */
+const arithmeticOf = (
+  context: Context,
+  result: ValueId,
+  storage: StorageType,
+): Pick<GemmKernel, "precision" | "tf32"> => {
+  const float32 = storage === "f32" && context.storageOf(context.roles.node(result)) === "f32";
+  const tf32 = context.precision !== "f32" && (context.isPlace(result) || float32);
+  return { precision: tf32 ? "f32" : context.precision, tf32 };
 };
 
 type ProductSource = {

@@ -1,0 +1,77 @@
+import type { Graph, Node, Op, ValueId } from "../ir/graph.ts";
+
+/** What is kept in float32 whatever the precision, as an error of a pixel's 1/256 is one of the result's size. */
+export type Places = {
+  /** Values that points and their weights are made of. Their products are multiplied in tf32: bfloat16 has too few bits. */
+  readonly points: ReadonlySet<ValueId>;
+  /** Tokens that are normalised to place points: the residual stream of a network that samples. */
+  readonly tokens: ReadonlySet<ValueId>;
+};
+
+/**
+ * From a sampling back: sums, views and products. Behind a product lies what such values alone read: a projected query
+ * does, and tokens that are attended to, too, do not. What is computed to be looked at and for nothing else does not count
+ * as a reader.
+ */
+export const placesOf = (graph: Graph): Places => {
+  const readers = neededReaders(graph);
+  const points = new Set<ValueId>();
+  /** Those with a product between them and the points. */
+  const behind = new Set<ValueId>();
+  const tokens = new Set<ValueId>();
+  for (const node of graph.nodes.toReversed()) {
+    if (node.op === "sample") for (const id of node.inputs.slice(0, 2)) points.add(id);
+    if (tokens.has(node.id) && passes.includes(node.op)) for (const id of node.inputs) tokens.add(id);
+    if (!points.has(node.id)) continue;
+    const isProduct = node.op === "linear";
+    if (!isProduct && !passes.includes(node.op)) continue;
+    for (const id of isProduct ? [node.inputs[0]] : node.inputs) {
+      const isBehind = isProduct || behind.has(node.id);
+      const alone = (readers.get(id) ?? []).every((reader) => points.has(reader.id));
+      if (!isBehind || alone) points.add(id);
+      if (isBehind && alone) behind.add(id);
+      if (isBehind) for (const each of normalised(id, graph)) tokens.add(each);
+    }
+  }
+  return { points, tokens };
+};
+
+/** What normalisations that this value is made of read. */
+const normalised = (of: ValueId, { nodes }: Graph): readonly ValueId[] => {
+  const found: ValueId[] = [];
+  const seen = new Set([of]);
+  for (const id of seen) {
+    const node = nodes[id];
+    if (node?.op === "normalize") found.push(...node.inputs);
+    else if (node !== undefined && passes.includes(node.op)) for (const input of node.inputs) seen.add(input);
+  }
+  return found;
+};
+
+/** Who reads a value on its way to what the caller gets. */
+const neededReaders = (graph: Graph): ReadonlyMap<ValueId, readonly Node[]> => {
+  const needed = new Set(graph.outputs.map(({ value }) => value));
+  const readers = new Map<ValueId, Node[]>(graph.nodes.map(({ id }) => [id, []]));
+  for (const node of graph.nodes.toReversed()) {
+    if (!needed.has(node.id)) continue;
+    for (const id of new Set(node.inputs)) {
+      needed.add(id);
+      readers.get(id)?.push(node);
+    }
+  }
+  return readers;
+};
+
+const passes: readonly Op[] = [
+  "pointwise",
+  "concat",
+  "channels",
+  "merge",
+  "unmerge",
+  "pad",
+  "unpack",
+  "pack",
+  "rename",
+  "expand",
+  "slice",
+];
