@@ -1,3 +1,4 @@
+import type { Program } from "../ir/program.ts";
 import type { LaunchCounters } from "./emulated.ts";
 
 /** What a GPU can do in a second, for predictions. Peaks that the best known kernels come near, not those of its data sheet. */
@@ -91,6 +92,24 @@ export const predict = (counters: LaunchCounters, flops: number, target: TargetM
       shared: 1e3 * parts.shared,
       launch: 1e3 * parts.launch,
     },
+  };
+};
+
+/** What a launch takes at least, whatever the kernel: each operand moved once, the arithmetic at its peak. */
+export type Floor = { readonly milliseconds: number; readonly bound: "memory" | "arithmetic" | "launch" };
+
+/** The roofline of a step's mathematics and its launch. float32 is multiplied outside of tensor cores, exactly. */
+export const floorOf = (
+  work: { readonly flops: number; readonly readBytes: number; readonly writeBytes: number },
+  precision: Program["precision"],
+  target: TargetModel = h200,
+): Floor => {
+  const memory = (work.readBytes + work.writeBytes) / target.memoryBytes;
+  const arithmetic = work.flops / (precision === "f32" ? target.plainFlops : target.tensorFlops);
+  const seconds = Math.max(memory, arithmetic);
+  return {
+    milliseconds: 1e3 * (seconds + target.launchSeconds),
+    bound: target.launchSeconds > seconds ? "launch" : memory > arithmetic ? "memory" : "arithmetic",
   };
 };
 

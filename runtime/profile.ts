@@ -1,10 +1,10 @@
-import type { Linear, Origin } from "../ir/program.ts";
+import type { Linear, Origin, Program, Step } from "../ir/program.ts";
 import type { Emulator, LaunchCounters } from "./emulated.ts";
 import type { CuEvent } from "./driverApi.ts";
 import { RuntimeError } from "./errors.ts";
 import { launch, type Launch } from "./launches.ts";
 import type { LoadedProgram } from "./loadedProgram.ts";
-import { h200, predict, type Prediction, type TargetModel } from "./predict.ts";
+import { type Floor, floorOf, h200, predict, type Prediction, type TargetModel } from "./predict.ts";
 import type { CheckedInputs } from "./tensors.ts";
 
 export type ProfileOptions = {
@@ -24,10 +24,12 @@ export type ProfileOptions = {
 export type Profile = {
   readonly device: string;
   readonly batch: number;
+  /** The GPU that predictions and floors are for. */
+  readonly target: string;
   readonly steps: readonly StepProfile[];
-  /** All steps: `predicted` where any of them is. */
+  /** Where times come from: events of the device, exact counts of the emulated one, or the plan alone (floors: nothing ran). */
+  readonly basis: "measured" | "counted" | "planned";
   readonly milliseconds: number;
-  readonly predicted: boolean;
   /** The whole program replayed as a graph, between two events; null where nothing was measured. */
   readonly replayMilliseconds: number | null;
 };
@@ -37,12 +39,16 @@ export type StepProfile = {
   /** What the mathematics needs. */
   readonly work: { readonly flops: number; readonly readBytes: number; readonly writeBytes: number };
   readonly time: StepTime;
+  /** What `target` needs at least. */
+  readonly floor: Floor;
 };
 type StepTime =
   /** By events on the device, between the end of one kernel and of the next. */
   | { readonly kind: "measured"; readonly milliseconds: number }
   /** Counted by the emulated device; the time is an estimate for another one. */
-  | ({ readonly kind: "predicted"; readonly counters: LaunchCounters } & Prediction);
+  | ({ readonly kind: "counted"; readonly counters: LaunchCounters } & Prediction)
+  /** Nothing ran: the floor. */
+  | { readonly kind: "planned"; readonly milliseconds: number };
 
 export const profileProgram = async (
   loaded: LoadedProgram,
@@ -62,26 +68,53 @@ export const profileProgram = async (
       ? await countSteps(loaded, launches, emulator, batch, target)
       : await measureSteps(loaded, launches, repeats);
   const replayMilliseconds = method === "events" ? await measureReplay(loaded, batch, repeats) : null;
-  const steps = launches.map(({ step: { kernel, origin, work } }, index): StepProfile => {
-    return {
-      kernel,
-      origin,
-      work: {
-        flops: evaluate(work.flops, batch),
-        readBytes: evaluate(work.readBytes, batch),
-        writeBytes: evaluate(work.writeBytes, batch),
-      },
-      time: times[index] ?? { kind: "measured", milliseconds: Number.NaN },
-    };
-  });
+  const steps = launches.map(({ step }, index) =>
+    stepProfile(step, loaded.program.precision, batch, target, () => times[index] ?? unknown),
+  );
   return {
     device: loaded.device.info.name,
     batch,
+    basis: method === "counters" ? "counted" : "measured",
+    target: target.name,
     steps,
-    milliseconds: steps.reduce((sum, { time }) => sum + time.milliseconds, 0),
-    predicted: steps.some(({ time }) => time.kind === "predicted"),
+    milliseconds: sumOf(steps),
     replayMilliseconds,
   };
+};
+
+/** What is known before anything runs: the work of each launch, and the least time that it can take on `target`. */
+export const planProfile = (program: Program, batch: number, target: TargetModel = h200): Profile => {
+  const steps = program.steps.map((step) =>
+    stepProfile(step, program.precision, batch, target, ({ milliseconds }) => ({ kind: "planned", milliseconds })),
+  );
+  return {
+    device: "no device",
+    batch,
+    basis: "planned",
+    target: target.name,
+    steps,
+    milliseconds: sumOf(steps),
+    replayMilliseconds: null,
+  };
+};
+
+const unknown: StepTime = { kind: "measured", milliseconds: Number.NaN };
+const sumOf = (steps: readonly StepProfile[]): number => steps.reduce((sum, { time }) => sum + time.milliseconds, 0);
+
+const stepProfile = (
+  { kernel, origin, work: { flops, readBytes, writeBytes } }: Step,
+  precision: Program["precision"],
+  batch: number,
+  target: TargetModel,
+  time: (floor: Floor) => StepTime,
+): StepProfile => {
+  const work = {
+    flops: evaluate(flops, batch),
+    readBytes: evaluate(readBytes, batch),
+    writeBytes: evaluate(writeBytes, batch),
+  };
+  const floor = floorOf(work, precision, target);
+  return { kernel, origin, work, time: time(floor), floor };
 };
 
 /** One kernel at a time, between its launch and its end: the counters are those of the last launch. */
@@ -107,7 +140,7 @@ const countSteps = async (
       emulator.set("counters", 0);
     }
     const counters = emulator.counters();
-    times.push({ kind: "predicted", counters, ...predict(counters, evaluate(each.step.work.flops, batch), target) });
+    times.push({ kind: "counted", counters, ...predict(counters, evaluate(each.step.work.flops, batch), target) });
     await new Promise((resolve) => void setImmediate(resolve));
   }
   return times;

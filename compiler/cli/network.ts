@@ -2,13 +2,13 @@ import { statSync } from "node:fs";
 import type { Graph } from "../../ir/graph.ts";
 import type { ParameterSlot } from "../../ir/program.ts";
 import type { Precision } from "../../ir/types.ts";
-import { readArtefact } from "../../runtime/artefact.ts";
+import { type Artefact, readArtefact } from "../../runtime/artefact.ts";
 import type { Checkpoint } from "../../runtime/checkpoint.ts";
 import { isFilePlace } from "../artefact.ts";
 import { chooseDevice } from "./device.ts";
 import { CommandError } from "./failure.ts";
 import { type ModelOptions, traceModel } from "./model.ts";
-import { deviceRunner, openRunner } from "./openRunner.ts";
+import { deviceRunner, openRunner, planGraph, type PlanRequest } from "./openRunner.ts";
 import type { DeviceName } from "./options.ts";
 import { type ArrayPort, graphInputs, graphParameters, programInputs } from "./ports.ts";
 import type { Runner } from "./runner.ts";
@@ -20,6 +20,8 @@ export type Network = {
   readonly graph: Graph | null;
   readonly inputs: readonly ArrayPort[];
   readonly parameters: readonly ParameterSlot[];
+  /** What would run, without images for any device. */
+  readonly plan: (batch: number) => Promise<Pick<Artefact, "program" | "read">>;
   readonly open: (checkpoint: Checkpoint, batch: number) => Promise<Runner>;
 };
 export type NetworkOptions = ModelOptions & {
@@ -32,19 +34,18 @@ export async function openNetwork(path: string, options: NetworkOptions, termina
   const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
   if (isFolder || isFilePlace(path)) return openArtefact(path, options, terminal);
   const graph = await traceModel(path, options, terminal);
+  const requestFor = (batch: number): PlanRequest => ({
+    device: options.device,
+    precision: options.precision ?? "f32",
+    keep: false,
+    batch: { min: batch, max: batch },
+  });
   return {
     graph,
     inputs: graphInputs(graph),
     parameters: graphParameters(graph),
-    open: (checkpoint, batch) => {
-      const request = {
-        device: options.device,
-        precision: options.precision ?? ("f32" as const),
-        keep: false,
-        batch: { min: batch, max: batch },
-      };
-      return openRunner(graph, checkpoint, request, terminal);
-    },
+    plan: (batch) => planGraph(graph, requestFor(batch), terminal),
+    open: (checkpoint, batch) => openRunner(graph, checkpoint, requestFor(batch), terminal),
   };
 }
 
@@ -71,6 +72,7 @@ function openArtefact(path: string, options: NetworkOptions, terminal: Terminal)
     graph: null,
     inputs: programInputs(program),
     parameters: program.parameters,
+    plan: async () => artefact,
     open: async (checkpoint) =>
       deviceRunner(await chooseDevice(device, { compiled: true }, terminal), artefact, checkpoint, terminal),
   };

@@ -44,19 +44,30 @@ export async function openRunner(
 }
 
 /** An artefact in memory, with images for this device alone. */
-async function compileFor(
-  device: Device,
-  graph: Graph,
-  request: Pick<PlanRequest, "precision" | "batch" | "keep">,
-  terminal: Terminal,
-): Promise<Artefact> {
-  const compiled = await terminal.task(`compiling ${graph.name}`, () => {
-    const { precision, batch, keep } = request;
-    return knownProgram(graph, { precision, batch, keep });
-  });
+async function compileFor(device: Device, graph: Graph, request: Compilation, terminal: Terminal): Promise<Artefact> {
+  const compiled = await compile(graph, request, terminal);
   const images = await compileKernels(compiled, [architectureOf(device.info) as ImageTarget], terminal);
   const { program, files } = packArtefact(compiled, images);
   return { folder: graph.name, program, read: (path) => files.get(path) ?? new Uint8Array() };
+}
+
+type Compilation = Pick<PlanRequest, "precision" | "batch" | "keep">;
+
+const compile = (
+  graph: Graph,
+  { precision, batch, keep }: Compilation,
+  terminal: Terminal,
+): ReturnType<typeof knownProgram> =>
+  terminal.task(`compiling ${graph.name}`, () => knownProgram(graph, { precision, batch, keep }));
+
+/** What would run, without images for any device. */
+export async function planGraph(
+  graph: Graph,
+  request: Compilation,
+  terminal: Terminal,
+): Promise<Pick<Artefact, "program" | "read">> {
+  const { program, files } = packArtefact(await compile(graph, request, terminal), []);
+  return { program, read: (path) => files.get(path) ?? new Uint8Array() };
 }
 
 /** Loads an artefact; the device is the runner's from here on. */

@@ -21,6 +21,10 @@ export type DeviceName = "auto" | "cuda" | "emulated" | "evaluator";
 export const deviceNames: readonly DeviceName[] = ["auto", "cuda", "emulated", "evaluator"];
 export const parseDevice: (text: string) => DeviceName = oneOf(deviceNames);
 
+/** Columns of a profile's table. */
+export const sortKeys = ["time", "work", "bytes", "launch"] as const;
+export type SortKey = (typeof sortKeys)[number];
+
 export type BatchRange = { readonly min: number; readonly max: number };
 /** `8`, or `1..32`: one build serves all of them. */
 export function parseBatch(text: string): BatchRange {

@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { type Checkpoint, openCheckpoint } from "../../runtime/checkpoint.ts";
 import type { Program } from "../../ir/program.ts";
 import type { Artefact } from "../../runtime/artefact.ts";
-import type { Profile, StepProfile } from "../../runtime/profile.ts";
+import { planProfile, type Profile, type StepProfile } from "../../runtime/profile.ts";
 import { countOf, type NumberArrays } from "./arrays.ts";
 import { CommandError, exitCodes } from "./failure.ts";
 import { bytes, milliseconds, operations, percent, readablePath } from "./figures.ts";
@@ -11,7 +11,9 @@ import { readInputs } from "./inputs.ts";
 import type { Preprocessing } from "./media/preprocess.ts";
 import { type Network, type NetworkOptions, openNetwork } from "./network.ts";
 import { openRunner } from "./openRunner.ts";
+import type { SortKey } from "./options.ts";
 import { type ArrayPort, batchOf, shapeOfBatch } from "./ports.ts";
+import { basisOf, timeNames } from "./report/basis.ts";
 import { collectReport } from "./report/collect.ts";
 import type { ReportData } from "./report/data.ts";
 import { framesOf } from "./report/frames.ts";
@@ -23,6 +25,12 @@ export type ProfileOptions = NetworkOptions & {
   /** Null: random ones. The time does not depend on them. */
   readonly weights: string | null;
   readonly examples: number;
+  /** The order of the table of launches. */
+  readonly sort: SortKey;
+  /** How many names of a module's path the table of modules tells apart. */
+  readonly depth: number;
+  /** Nothing runs: the floor of each launch, from its work. */
+  readonly plan: boolean;
   /** Files by input; random numbers where there are none. */
   readonly inputs: ReadonlyMap<string, readonly string[]>;
   readonly preprocessing: Preprocessing;
@@ -40,6 +48,17 @@ export async function profile(path: string, options: ProfileOptions, terminal: T
   if (options.tokens !== null && options.report === null)
     throw new CommandError("--tokens is a part of the report", "say where it goes: --report FILE.html");
   const network = await openNetwork(path, options, terminal);
+  if (options.plan) {
+    for (const [flag, given] of [
+      ["--weights", options.weights !== null],
+      ["--input", options.inputs.size > 0],
+      ["--tokens", options.tokens !== null],
+    ] as const)
+      if (given)
+        throw new CommandError(`${flag} has no meaning for --plan, which runs nothing`, "leave one of them away");
+    const artefact = await network.plan(options.examples);
+    return show({ result: planProfile(artefact.program, options.examples), artefact }, nothingShown, options, terminal);
+  }
   const inputs =
     options.inputs.size === 0
       ? drawnInputs(network.inputs, options.examples)
@@ -58,8 +77,19 @@ export async function profile(path: string, options: ProfileOptions, terminal: T
           terminal,
         );
   const frames = tokens.length === 0 ? null : await framesOf(network.inputs, inputs);
-  await writeFiles(() => collectReport(result, artefact, { tokens, frames }), options);
-  terminal.print(options.json ? JSON.stringify(asJson(result), null, 2) : printProfile(result, terminal));
+  return show({ result, artefact }, { tokens, frames }, options, terminal);
+}
+
+const nothingShown = { tokens: [], frames: null };
+
+async function show(
+  { result, artefact }: Measured,
+  shown: Pick<ReportData, "tokens" | "frames">,
+  options: ProfileOptions,
+  terminal: Terminal,
+): Promise<number> {
+  await writeFiles(() => collectReport(result, artefact, shown), options);
+  terminal.print(options.json ? JSON.stringify(asJson(result), null, 2) : printProfile(result, options, terminal));
   if (!options.json) {
     for (const file of [options.trace, options.report])
       if (file !== null) terminal.print(`wrote ${readablePath(file)}`);
@@ -67,7 +97,7 @@ export async function profile(path: string, options: ProfileOptions, terminal: T
   return exitCodes.success;
 }
 
-type Measured = { readonly result: Profile; readonly artefact: Artefact };
+type Measured = { readonly result: Profile; readonly artefact: Pick<Artefact, "program" | "read"> };
 
 async function measured(
   network: Network,
@@ -138,23 +168,36 @@ function totalOf(steps: readonly StepProfile[], all: number): Total {
   return { milliseconds: time, flops: sum(({ work }) => work.flops), bytes: sum(bytesOf), share: time / all };
 }
 
+/** Greater comes first; equal ones stay in the order of their launches. */
+const sortKeys = {
+  time: (step: StepProfile) => step.time.milliseconds,
+  work: (step: StepProfile) => step.work.flops,
+  bytes: (step: StepProfile) => bytesOf(step),
+  launch: () => 0,
+} satisfies { readonly [K in SortKey]: (step: StepProfile) => number };
+
 const bytesOf = ({ work }: StepProfile): number => work.readBytes + work.writeBytes;
 const everyDepth = Infinity;
 
 const asJson = (result: Profile): object => ({
   ...result,
-  steps: result.steps.map((step) => ({ ...step, share: step.time.milliseconds / result.milliseconds })),
+  steps: result.steps.map((step) => ({
+    ...step,
+    share: step.time.milliseconds / result.milliseconds,
+    intensity: step.work.flops / Math.max(1, bytesOf(step)),
+    timesFloor: step.time.milliseconds / step.floor.milliseconds,
+  })),
   modules: rollUp(result, everyDepth),
 });
 
-function printProfile(result: Profile, { paint }: Terminal): string {
-  const { steps, predicted } = result;
-  const [first] = steps;
-  const target = first?.time.kind === "predicted" ? first.time.target : "";
-  const heading = predicted
-    ? `${result.device}, batch ${result.batch}: predicted for one ${target} from exact counts, not measured`
-    : `${result.device}, batch ${result.batch}: measured on the device`;
-  const time = predicted ? "predicted" : "time";
+function printProfile(
+  result: Profile,
+  { sort, depth }: Pick<ProfileOptions, "sort" | "depth">,
+  { paint }: Terminal,
+): string {
+  const { steps, basis } = result;
+  const heading = `batch ${result.batch}: ${basisOf({ ...result, roof: { name: result.target } })}`;
+  const time = timeNames[basis].toLowerCase();
   const columns: readonly Column[] = [
     { head: "kernel" },
     { head: "line" },
@@ -162,19 +205,26 @@ function printProfile(result: Profile, { paint }: Terminal): string {
     { head: "share", align: "right" },
     { head: "work", align: "right" },
     { head: "bytes", align: "right" },
-    ...(predicted ? [{ head: "bound by" }] : []),
+    ...(basis === "planned" ? [] : [{ head: "x floor", align: "right" as const }]),
+    { head: "intensity", align: "right" },
+    ...(basis === "measured" ? [] : [{ head: "bound by" }]),
     { head: "module" },
   ];
-  const rows = steps.map((step) => [
-    step.kernel,
-    `${readablePath(step.origin.file)}:${step.origin.line}`,
-    milliseconds(step.time.milliseconds),
-    percent(step.time.milliseconds / result.milliseconds),
-    operations(step.work.flops),
-    bytes(bytesOf(step)),
-    ...(step.time.kind === "predicted" ? [step.time.bound] : []),
-    step.origin.path,
-  ]);
+  const keyOf = sortKeys[sort];
+  const rows = steps
+    .toSorted((a, b) => keyOf(b) - keyOf(a))
+    .map((step) => [
+      step.kernel,
+      `${readablePath(step.origin.file)}:${step.origin.line}`,
+      milliseconds(step.time.milliseconds),
+      percent(step.time.milliseconds / result.milliseconds),
+      operations(step.work.flops),
+      bytes(bytesOf(step)),
+      ...(basis === "planned" ? [] : [(step.time.milliseconds / step.floor.milliseconds).toFixed(2)]),
+      `${(step.work.flops / Math.max(1, bytesOf(step))).toPrecision(3)} FLOP/B`,
+      ...(step.time.kind === "counted" ? [step.time.bound] : basis === "planned" ? [step.floor.bound] : []),
+      step.origin.path,
+    ]);
   const moduleColumns: readonly Column[] = [
     { head: "module" },
     { head: "launches", align: "right" },
@@ -183,8 +233,7 @@ function printProfile(result: Profile, { paint }: Terminal): string {
     { head: "work", align: "right" },
     { head: "bytes", align: "right" },
   ];
-  // Blocks and their parts: deeper than that every line of the first table would come again.
-  const modules = rollUp(result, 4).map((module) => [
+  const modules = rollUp(result, depth).map((module) => [
     `${"  ".repeat(module.path.split(".").length - 1)}${module.path.split(".").at(-1) ?? ""}`,
     String(module.launches),
     milliseconds(module.milliseconds),

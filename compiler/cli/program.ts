@@ -63,6 +63,9 @@ type ProfileFlags = DeviceFlags &
     readonly weights?: string;
     readonly input: ReadonlyMap<string, readonly string[]>;
     readonly tokens?: true | string[];
+    readonly plan?: true;
+    readonly sort: parse.SortKey;
+    readonly depth: number;
     readonly examples: number;
     readonly trace?: string;
     readonly report?: string;
@@ -194,6 +197,13 @@ function createProgram(finish: (status: number) => void): Command {
     .addOption(dtype())
     .option("--examples <n>", "the batch of random inputs", parse.parseCount, 1)
     .option("--input <name=file>", "as for run (default: random numbers)", parse.collectInput, new Map())
+    .addOption(
+      new Option("--sort <key>", "what the launches are sorted by, the most first")
+        .choices(parse.sortKeys)
+        .default("time"),
+    )
+    .option("--depth <n>", "fold modules deeper than this", parse.parseCount, 4)
+    .option("--plan", "run nothing: the work of each launch, and the least time it can take on an H200")
     .option("--trace <file.json>", "write the launches by module, for Perfetto or chrome://tracing")
     .option(
       "--report <file.html>",
@@ -212,6 +222,7 @@ function createProgram(finish: (status: number) => void): Command {
         weights: flags.weights ?? null,
         inputs: flags.input,
         preprocessing: preprocessingOf(flags),
+        plan: flags.plan === true,
         tokens: flags.tokens === true ? [] : (flags.tokens ?? null),
         trace: flags.trace ?? null,
         report: flags.report ?? null,

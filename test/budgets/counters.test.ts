@@ -80,7 +80,7 @@ type Counted = {
 };
 const counted = (steps: readonly StepProfile[]): readonly Counted[] =>
   steps.map(({ kernel, time, work }) => {
-    if (time.kind !== "predicted") throw new Error(`${kernel} was not counted`);
+    if (time.kind !== "counted") throw new Error(`${kernel} was not counted`);
     return { kernel, counters: time.counters, work };
   });
 

@@ -339,14 +339,14 @@ describe("inspect, profile and devices", () => {
     expect(err).toBe("");
     const total = z.object({ milliseconds: z.number().positive(), flops: z.number().nonnegative(), share: z.number() });
     const schema = z.object({
-      predicted: z.literal(true),
+      basis: z.literal("counted"),
       steps: z
         .array(
           z.object({
             kernel: z.string(),
             share: z.number(),
             origin: z.object({ file: z.string(), line: z.number().positive() }),
-            time: z.object({ kind: z.literal("predicted") }),
+            time: z.object({ kind: z.literal("counted") }),
           }),
         )
         .min(5),
@@ -357,6 +357,29 @@ describe("inspect, profile and devices", () => {
     expect(profile.modules.some(({ path }) => path.endsWith("blocks.0.attn"))).toBe(true);
     expect((await fovea(["profile", ...tiny, "--device", "emulated"])).out).toContain("not measured");
     expectRefusal(await fovea(["profile", ...tiny, "--device", "evaluator"]), "the evaluator launches no kernels");
+  });
+
+  it("profiles a plan without running it, and folds and sorts as told", async () => {
+    const planned = await fovea(["profile", ...tiny, "--plan", "--depth", "1", "--sort", "work"]);
+    expect(planned).toMatchObject({ status: 0, err: "" });
+    expect(planned.out).toContain("nothing was run");
+    const [, launches = "", modules = ""] = planned.out.split("\n\n");
+    const work = launches
+      .split("\n")
+      .slice(1)
+      .map((line) => /([\d.]+) (k?)FLOP /.exec(line))
+      .map((found) => Number(found?.[1]) * (found?.[2] === "k" ? 1000 : 1));
+    expect(work).toEqual(work.toSorted((a, b) => b - a));
+    expect(
+      modules
+        .split("\n")
+        .slice(1)
+        .map((line) => line.split(" ")[0]),
+    ).toEqual(["model"]);
+    expectRefusal(
+      await fovea(["profile", ...tiny, "--plan", "--tokens", "--report", at("x.html")]),
+      "--plan, which runs nothing",
+    );
   });
 
   it("shows in a report whom tokens attend to", async () => {

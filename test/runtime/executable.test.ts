@@ -226,11 +226,11 @@ describe.skipIf(onGpu)("a profile on the emulated device", () => {
     using device = await openTestDevice();
     using executable = await loadExecutable(device, folders.tiny, tinyCheckpoint);
     const profile = await executable.profile({ x: inputOf(8) });
-    expect(profile).toMatchObject({ batch: 8, predicted: true });
+    expect(profile).toMatchObject({ batch: 8, basis: "counted" });
     const [linear, total] = profile.steps;
     expect(linear?.origin.path).toBe("tiny.linear");
     expect(linear?.work).toEqual({ flops: 960, readBytes: 96 + 480, writeBytes: 384 });
-    if (linear?.time.kind !== "predicted" || total?.time.kind !== "predicted") throw new Error("not predicted");
+    if (linear?.time.kind !== "counted" || total?.time.kind !== "counted") throw new Error("not counted");
     expect(linear.time.counters.global.written).toMatchObject({ bytes: 384, uniqueBytes: 384 });
     expect(linear.time.counters.global.read.uniqueBytes).toBe(96 + 480);
     expect(linear.time.bound).toBe("launch");
@@ -247,7 +247,7 @@ describe("a profile by events", () => {
     const start = performance.now();
     const profile = await executable.profile({}, { batch: 1, by: "events", repeats: 3 });
     const took = performance.now() - start;
-    expect(profile.predicted).toBe(false);
+    expect(profile.basis).toBe("measured");
     expect(profile.steps.map(({ time }) => time.kind)).toEqual(["measured"]);
     // Five runs step by step and five replays, of which the first two of each are not counted.
     expect(profile.milliseconds).toBeGreaterThan(5);

@@ -15,7 +15,7 @@ export function collectReport(
   const texts = textsOf(program.kernels, read);
   const families = new Map(program.kernels.map(({ name, family }) => [name, family]));
   const launches = profile.steps.map((step, index): LaunchData => {
-    const { kernel, origin, work, time } = step;
+    const { kernel, origin, work, time, floor } = step;
     const launched = program.steps[index];
     return {
       kernel,
@@ -28,6 +28,7 @@ export function collectReport(
       milliseconds: time.milliseconds,
       ...work,
       counted: countedOf(step),
+      floor,
     };
   });
   return {
@@ -35,7 +36,7 @@ export function collectReport(
     precision: program.precision,
     device: profile.device,
     batch,
-    predicted: profile.predicted,
+    basis: profile.basis,
     milliseconds: profile.milliseconds,
     replayMilliseconds: profile.replayMilliseconds,
     roof: {
@@ -65,7 +66,7 @@ export function collectReport(
 }
 
 function countedOf({ time }: StepProfile): Counted | null {
-  if (time.kind === "measured") return null;
+  if (time.kind !== "counted") return null;
   const { global, shared, tensorFlops, specialOps, barriers } = time.counters;
   const traffic = [global.read, global.written, global.atomic];
   return {

@@ -6,8 +6,8 @@ export type ReportData = {
   readonly precision: string;
   readonly device: string;
   readonly batch: number;
-  /** Times are estimates from exact counts, for `roof.name`; never measurements. */
-  readonly predicted: boolean;
+  /** Times are measurements; or estimates from exact counts for `roof.name`; or the least that it needs: nothing ran. */
+  readonly basis: "measured" | "counted" | "planned";
   readonly milliseconds: number;
   /** The whole program replayed as one graph; null where nothing was measured. */
   readonly replayMilliseconds: number | null;
@@ -48,6 +48,8 @@ export type LaunchData = {
   readonly writeBytes: number;
   /** Null where the device has no counters. */
   readonly counted: Counted | null;
+  /** The least time of its mathematics on `roof.name`, and what that waits for. */
+  readonly floor: { readonly milliseconds: number; readonly bound: string };
 };
 /** Exact counts of the emulated device, and what each alone would take. */
 export type Counted = {

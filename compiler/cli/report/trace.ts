@@ -1,3 +1,4 @@
+import { basisOf } from "./basis.ts";
 import type { LaunchData, ReportData } from "./data.ts";
 
 type TraceEvent = { readonly name: string; readonly ph: string; readonly pid: number } & {
@@ -18,7 +19,7 @@ export function traceOf(data: ReportData): Trace {
   for (const { milliseconds } of data.launches) starts.push((starts.at(-1) ?? 0) + 1000 * milliseconds);
   const at = (index: number): number => Number((starts[index] ?? 0).toFixed(3));
   const span = (from: number, to: number): object => ({ ts: at(from), dur: Number((at(to) - at(from)).toFixed(3)) });
-  const what = data.predicted ? `predicted for one ${data.roof.name}, not measured` : `measured on ${data.device}`;
+  const what = basisOf(data);
   const modules = moduleRuns(data.launches.map(({ path }) => path.split("."))).map(({ path, from, to }) => ({
     name: path.at(-1) ?? "",
     cat: "module",
@@ -35,7 +36,7 @@ export function traceOf(data: ReportData): Trace {
     pid: 1,
     tid: 2,
     ...span(index, index + 1),
-    args: argumentsOf(launch, data.predicted),
+    args: argumentsOf(launch, data.basis),
   }));
   const alive = data.launches.map((_, index) => ({
     name: "activations in use",
@@ -62,11 +63,12 @@ export function traceOf(data: ReportData): Trace {
   };
 }
 
-const argumentsOf = (launch: LaunchData, predicted: boolean): object => ({
+const argumentsOf = (launch: LaunchData, basis: ReportData["basis"]): object => ({
   module: launch.path,
   line: `${launch.file}:${launch.line}`,
   formula: launch.formula,
-  time: predicted ? "predicted" : "measured",
+  time: basis,
+  floor: launch.floor.milliseconds,
   flops: launch.flops,
   readBytes: launch.readBytes,
   writeBytes: launch.writeBytes,

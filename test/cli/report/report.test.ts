@@ -49,7 +49,8 @@ const evaluate = ({ fixed, perExample }: { fixed: number; perExample: number }):
 const profile: Profile = {
   device: "some GPU </script>",
   batch,
-  predicted: false,
+  basis: "measured",
+  target: "H200",
   milliseconds: (build.program.steps.length * (build.program.steps.length + 1)) / 2000,
   replayMilliseconds: 0.01,
   steps: build.program.steps.map(({ kernel, origin, work }, index) => ({
@@ -61,6 +62,7 @@ const profile: Profile = {
       writeBytes: evaluate(work.writeBytes),
     },
     time: { kind: "measured", milliseconds: (index + 1) / 1000 },
+    floor: { milliseconds: 0.0005, bound: "launch" },
   })),
 };
 const data: ReportData = collectReport(profile, build, await shownTokens());
@@ -152,9 +154,9 @@ describe("the trace", () => {
     const root = slices.find(({ tid, name }) => tid === 1 && name === "model");
     expect(root).toMatchObject({ ts: 0, dur: 1000 * profile.milliseconds });
     expect(traceEvents[0]).toMatchObject({ args: { name: expect.stringContaining("measured on some GPU") } });
-    const predicted = traceOf({ ...data, predicted: true }).traceEvents[0];
+    const predicted = traceOf({ ...data, basis: "counted" }).traceEvents[0];
     expect(predicted).toMatchObject({
-      args: { name: expect.stringContaining("predicted for one H200, not measured") },
+      args: { name: expect.stringContaining("predicted for one H200 from exact counts, not measured") },
     });
   });
 });

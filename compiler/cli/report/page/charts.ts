@@ -50,7 +50,7 @@ export function roofline(data: ReportData, selection: Selection): HTMLElement {
     intensity,
     rate: intensity * roof.memoryBytes,
   }));
-  const kind = data.predicted ? "predicted" : "measured";
+  const kind = kinds[data.basis];
   const without = data.launches.length - points.length;
   const draw = (width: number, chosen: number): ReturnType<typeof Plot.plot> =>
     Plot.plot({
@@ -113,7 +113,7 @@ export function roofline(data: ReportData, selection: Selection): HTMLElement {
           stroke: (point: LaunchData) => familyColour(point.family),
           strokeWidth: 2,
           fill: (point: LaunchData) => familyColour(point.family),
-          fillOpacity: data.predicted ? 0.12 : 0.85,
+          fillOpacity: data.basis === "measured" ? 0.85 : 0.12,
         }),
         Plot.dot(
           points.filter(({ launch }) => launch === chosen),
@@ -137,12 +137,18 @@ export function roofline(data: ReportData, selection: Selection): HTMLElement {
   return section(
     "roofline",
     "Roofline",
-    `${data.predicted ? "Hollow: predicted" : "Filled: measured"}; roofs of one ${roof.name}; size is time.` +
+    `${data.basis === "measured" ? "Filled" : "Hollow"}: ${kind}; roofs of one ${roof.name}; size is time.` +
       (without === 0 ? "" : ` ${without} without arithmetic are left out.`),
     chart(selection, draw),
     legend(data),
   );
 }
+
+const kinds: { readonly [B in ReportData["basis"]]: string } = {
+  measured: "measured",
+  counted: "predicted",
+  planned: "at best, not run",
+};
 
 const legend = ({ launches }: ReportData): HTMLElement =>
   element(

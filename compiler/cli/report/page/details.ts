@@ -1,4 +1,5 @@
 import { bytes, milliseconds, operations, percent } from "../../units.ts";
+import { timeNames } from "../basis.ts";
 import type { LaunchData, ReportData } from "../data.ts";
 import { element } from "./dom.ts";
 import { familyClass, type Selection } from "./state.ts";
@@ -17,10 +18,11 @@ export function details(data: ReportData, selection: Selection): HTMLElement {
       element("p", { class: "formula" }, launch.formula),
       facts([
         [
-          data.predicted ? "Predicted time" : "Time",
+          timeNames[data.basis],
           `${milliseconds(launch.milliseconds)}, ${percent(launch.milliseconds / data.milliseconds)}`,
         ],
         ["Source", `${launch.file}:${launch.line}`],
+        ...floorFacts(data, launch),
         ["Work", operations(launch.flops)],
         ["Least traffic", `${bytes(launch.readBytes)} in, ${bytes(launch.writeBytes)} out`],
         ...countedFacts(launch),
@@ -60,6 +62,13 @@ function countedFacts({ counted }: LaunchData): [string, string][] {
     ["Tensor cores", operations(tensorFlops)],
     ["Bank conflicts", bankConflicts.toLocaleString("en")],
   ];
+}
+
+/** How far the launch is from what no kernel can beat; nothing to say where that is all that is known. */
+function floorFacts({ basis, roof }: ReportData, { milliseconds: time, floor }: LaunchData): [string, string][] {
+  const bound = `${milliseconds(floor.milliseconds)} on one ${roof.name}, ${floor.bound}`;
+  if (basis === "planned") return [["Bound by", floor.bound]];
+  return [["Floor", `${bound}; ${(time / floor.milliseconds).toFixed(2)} times that`]];
 }
 
 /** What each resource alone would take: the longest is what the launch waits for. */

@@ -1,4 +1,5 @@
 import { bytes, milliseconds, operations, percent } from "../../units.ts";
+import { timeNames } from "../basis.ts";
 import type { LaunchData, ReportData } from "../data.ts";
 import { element, section } from "./dom.ts";
 import { familyClass, movedBytes, type Selection } from "./state.ts";
@@ -95,11 +96,25 @@ function columnsOf(data: ReportData): Column[] {
     number("#", ({ index }) => index, String),
     words("Kernel", ({ kernel }) => kernel),
     words("Module", ({ path }) => path),
-    number(data.predicted ? "Predicted" : "Time", (row) => row.milliseconds, milliseconds),
+    number(timeNames[data.basis], (row) => row.milliseconds, milliseconds),
     number("Share", (row) => row.milliseconds / data.milliseconds, percent),
+    ...(data.basis === "planned"
+      ? [words("Bound by", ({ floor }) => floor.bound)]
+      : [
+          number(
+            "x floor",
+            (row) => row.milliseconds / row.floor.milliseconds,
+            (ratio) => ratio.toFixed(2),
+          ),
+        ]),
     ...(counts ? [words("Bound by", ({ counted }) => counted?.bound ?? "")] : []),
     number("Work", ({ flops }) => flops, operations),
     number("Least bytes", (row) => row.readBytes + row.writeBytes, bytes),
+    number(
+      "Intensity",
+      (row) => row.flops / Math.max(1, movedBytes(row)),
+      (value) => `${value.toPrecision(3)} FLOP/B`,
+    ),
     ...(counts ? [number("Bytes", movedBytes, bytes)] : []),
     number(
       "Rate",

@@ -1,4 +1,5 @@
 import { bytes, milliseconds, operations } from "../../units.ts";
+import { basisOf, timeNames } from "../basis.ts";
 import type { ReportData } from "../data.ts";
 import { memory, roofline } from "./charts.ts";
 import { code } from "./code.ts";
@@ -46,11 +47,11 @@ document.addEventListener("keydown", (event) => {
 });
 
 function top(): HTMLElement {
-  const { predicted, launches } = data;
+  const { basis, launches } = data;
   const sum = (value: (launch: ReportData["launches"][number]) => number): number =>
     launches.reduce((total, launch) => total + value(launch), 0);
   const figures: [string, string][] = [
-    [predicted ? "predicted" : "measured", milliseconds(data.milliseconds)],
+    [timeNames[basis].toLowerCase(), milliseconds(data.milliseconds)],
     ...(data.replayMilliseconds === null
       ? []
       : [["as one graph", milliseconds(data.replayMilliseconds)] as [string, string]]),
@@ -68,13 +69,7 @@ function top(): HTMLElement {
       { class: "title" },
       element("h1", {}, data.name),
       element("span", {}, `${data.precision}, batch ${data.batch}`),
-      element(
-        "strong",
-        { class: predicted ? "predicted" : "measured" },
-        predicted
-          ? `predicted for one ${data.roof.name} from exact counts, not measured`
-          : `measured on ${data.device}`,
-      ),
+      element("strong", { class: basis === "measured" ? "measured" : "predicted" }, basisOf(data)),
       element("button", { type: "button", onclick: otherTheme }, "Light or dark"),
     ),
     element(
