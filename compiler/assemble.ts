@@ -142,7 +142,7 @@ const createKernels = (emit: Emit) => {
 
 /** gemm_qkv, attention_attn: the family and the innermost module that has a name. */
 const baseName = (launch: Launch): string => {
-  const module = launch.origin.path.split(".").findLast((part) => !/^\d+$/.test(part)) ?? "model";
+  const module = launch.origin.path.split(".").findLast((part) => /\D/.test(part)) ?? "model";
   return `${launch.kernel.kind}_${module.replaceAll(/\W/g, "_")}`;
 };
 
