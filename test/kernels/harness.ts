@@ -56,6 +56,17 @@ export async function imageOf(name: string, source: string, headers?: string): P
   return image.image;
 }
 
+/** Kernels in one text, each in a namespace of its own: the headers, which are most of a text, are compiled once. */
+export const inOneText = (launches: readonly Pick<Launch, "name" | "kernel">[]): string => {
+  const lines = launches.flatMap(({ kernel }) => kernel.source.split("\n"));
+  const includes = new Set(lines.filter((line) => line.startsWith("#include")));
+  const spaces = launches.map(({ name, kernel }) => {
+    const body = kernel.source.split("\n").filter((line) => !line.startsWith("#include"));
+    return [`namespace of_${name} {`, ...body.map((line) => line.replaceAll("::Element", `of_${name}::Element`)), "}"];
+  });
+  return [...includes, ...spaces.flat(), ""].join("\n");
+};
+
 /** Launches the kernel from an image that has it. */
 export async function launchIn(image: Uint8Array, run: Launch, checks: Checks = strictChecks): Promise<LaunchResult> {
   const device = await emulatedDevice();

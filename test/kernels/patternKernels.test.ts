@@ -1,24 +1,13 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { attentionLaunch, toleranceOf, worstOf, type AttentionLaunch } from "./attentionCase.ts";
-import { imageOf, launchIn } from "./harness.ts";
+import { attentionLaunch, toleranceOf, worstOf } from "./attentionCase.ts";
+import { imageOf, inOneText, launchIn } from "./harness.ts";
 import { drawnKernel, patternKinds, type PatternDraw } from "./patternKinds.ts";
 
 /** How many attentions of each kind run, from which place of the stream of draws, and how many are compiled at once. */
 const runs = Number(process.env["FOVEA_PATTERN_RUNS"] ?? 3);
 const seed = Number(process.env["FOVEA_PATTERN_SEED"] ?? 1);
 const together = 30;
-
-/** Kernels in one text, each in a namespace of its own: the headers, which are most of a text, are compiled once. */
-const inOneText = (launches: readonly AttentionLaunch[]): string => {
-  const lines = launches.flatMap(({ kernel }) => kernel.source.split("\n"));
-  const includes = new Set(lines.filter((line) => line.startsWith("#include")));
-  const spaces = launches.map(({ name, kernel }) => {
-    const body = kernel.source.split("\n").filter((line) => !line.startsWith("#include"));
-    return [`namespace of_${name} {`, ...body.map((line) => line.replaceAll("::Element", `of_${name}::Element`)), "}"];
-  });
-  return [...includes, ...spaces.flat(), ""].join("\n");
-};
 
 describe.each(Object.entries(patternKinds))("%s", (_kind, draws) => {
   const drawn = fc.sample(draws, { numRuns: runs, seed });

@@ -5,7 +5,7 @@ import { evaluate } from "../../ir/evaluate.ts";
 import { parseGraph } from "../../ir/parse.ts";
 import type { Precision } from "../../ir/types.ts";
 import type { LaunchCounters } from "../../runtime/emulated.ts";
-import { type Checks, elementsOf, launch } from "./harness.ts";
+import { type Checks, elementsOf, launch, type Launch, type LaunchResult } from "./harness.ts";
 import { normal, stored, worstError } from "./testData.ts";
 
 /** Sampling alone, as the graph says it; maps and results are stored in `precision`, points and weights in float32. */
@@ -72,32 +72,41 @@ export const kernelOf = (test: SampleCase): SampleKernel => {
 
 export const emitted = (test: SampleCase) => emitSample(kernelOf(test), header);
 
-/** Runs the kernel on the emulated device and compares with the evaluator, which begins with the same stored numbers. */
-export async function runCase(
-  test: SampleCase,
-  checks?: Checks,
-): Promise<{ readonly worst: number; readonly values: Float64Array; readonly counters: LaunchCounters }> {
+export type SampleInputs = { readonly [name: string]: Float64Array };
+
+/** The results of both, which begin with the same stored numbers. */
+export const evaluated = (test: SampleCase, inputs: SampleInputs, examples: number): Float64Array =>
+  evaluate(parseGraph(graphOf(test)), { batch: examples, inputs, parameters: {} }).outputs["y"] ?? new Float64Array();
+
+export function sampleLaunch(test: SampleCase, inputs: SampleInputs, examples: number, name = header.name): Launch {
   const kernel = kernelOf(test);
-  const graph = parseGraph(graphOf(test));
-  const inputs = inputsOf(test);
-  const expected = evaluate(graph, { batch, inputs, parameters: {} }).outputs["y"] ?? new Float64Array();
-  const { sources } = lower(graph, test.precision).launches[0] ?? { sources: [] };
+  const { sources } = lower(parseGraph(graphOf(test)), test.precision).launches[0] ?? { sources: [] };
   const names = Object.keys(inputs);
   const values = sources.map((source) =>
     source.kind === "port" && source.space === "input" ? (inputs[names[source.index] ?? ""] ?? null) : null,
   );
-  const run = { name: header.name, kernel: emitSample(kernel, header), operands: kernel.operands, values, batch };
-  const result = await launch(run, checks);
-  const out = kernel.stores[0]?.operand ?? 0;
-  const actual = result.values[out] ?? new Float64Array();
+  return { name, kernel: emitSample(kernel, { ...header, name }), operands: kernel.operands, values, batch: examples };
+}
+
+export const resultOf = (test: SampleCase, { values }: LaunchResult): Float64Array =>
+  values[kernelOf(test).stores[0]?.operand ?? 0] ?? new Float64Array();
+
+/** Runs the kernel on the emulated device and compares with the evaluator. */
+export async function runCase(
+  test: SampleCase,
+  checks?: Checks,
+): Promise<{ readonly worst: number; readonly values: Float64Array; readonly counters: LaunchCounters }> {
+  const inputs = inputsOf(test);
+  const result = await launch(sampleLaunch(test, inputs, batch), checks);
+  const actual = resultOf(test, result);
   return {
-    worst: worstError(actual, expected).error,
+    worst: worstError(actual, evaluated(test, inputs, batch)).error,
     values: actual,
     counters: result.counters as unknown as LaunchCounters,
   };
 }
 
-function inputsOf(test: SampleCase): { readonly [name: string]: Float64Array } {
+function inputsOf(test: SampleCase): SampleInputs {
   const { levels, queries, heads, points, width, positions = [] } = test;
   const count = batch * queries * heads * levels.length * points;
   // Around the whole of a map, and a third of it outside.

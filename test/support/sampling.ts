@@ -1,26 +1,32 @@
 /** Sampling by its definition alone: slow, and written without a look at how the evaluator does it. */
 
+export type Share = { readonly row: number; readonly column: number; readonly weight: number };
+
 /**
- * A map at a position: the sum of all of its pixels, each by how near it is on both axes (a tent of width one). What is
- * not a number is near to nothing, and so is an infinity that no border holds.
+ * What a position takes of each pixel of a map, by how near it is on both axes (a tent of width one). What is not a
+ * number is near to nothing, and so is an infinity that no border holds.
  */
-export function bilinear(
-  pixel: (y: number, x: number) => number,
+export function shares(
   [height, width]: readonly [height: number, width: number],
   [y, x]: readonly [y: number, x: number],
   padding: "zeros" | "border",
-): number {
-  if (Number.isNaN(y) || Number.isNaN(x)) return 0;
+): readonly Share[] {
+  if (Number.isNaN(y) || Number.isNaN(x)) return [];
   const held = (at: number, size: number): number => (padding === "border" ? Math.min(Math.max(at, 0), size - 1) : at);
   const near = (at: number, to: number): number => Math.max(0, 1 - Math.abs(at - to));
-  let sum = 0;
-  for (let row = 0; row < height; row++)
-    for (let column = 0; column < width; column++) {
-      const weight = near(held(y, height), row) * near(held(x, width), column);
-      if (weight > 0) sum += weight * pixel(row, column);
-    }
-  return sum;
+  return Array.from({ length: height * width }, (_, pixel) => {
+    const [row, column] = [Math.floor(pixel / width), pixel % width];
+    return { row, column, weight: near(held(y, height), row) * near(held(x, width), column) };
+  }).filter(({ weight }) => weight > 0);
 }
+
+/** A map at a position. */
+export const bilinear = (
+  pixel: (y: number, x: number) => number,
+  size: readonly [height: number, width: number],
+  at: readonly [y: number, x: number],
+  padding: "zeros" | "border",
+): number => shares(size, at, padding).reduce((sum, { row, column, weight }) => sum + weight * pixel(row, column), 0);
 
 /** Shares of the scores, which add up to one; of none where every score is minus infinity. */
 export function softmax(scores: readonly number[]): readonly number[] {
