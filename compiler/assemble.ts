@@ -7,10 +7,11 @@ import type { CompileOptions } from "./compiled.ts";
 import type { EmittedKernel, FusedKernel, KernelHeader } from "./schedule/kernels.ts";
 import type { Launch } from "./schedule/lower/context.ts";
 import type { Source } from "./schedule/lower/memory.ts";
+import type { Target } from "./schedule/target.ts";
 import type { Plan } from "./schedule/buffers.ts";
 import { weightShape } from "./schedule/weightShape.ts";
 
-export type Emit = (kernel: FusedKernel, header: KernelHeader) => EmittedKernel;
+export type Emit = (kernel: FusedKernel, header: KernelHeader, target?: Target) => EmittedKernel;
 export type Assembled = { readonly program: Program; readonly sources: ReadonlyMap<string, string> };
 
 /** Emits each distinct kernel once and writes down the launches, their memory and their weights as a program. */
@@ -22,7 +23,7 @@ export const assembleProgram = (
   emit: Emit,
 ): Assembled => {
   const weights = createWeights();
-  const kernels = createKernels(emit);
+  const kernels = createKernels((kernel, header) => emit(kernel, header, options.target));
   const sourceRef = (source: Source): BufferRef => {
     switch (source.kind) {
       case "port":

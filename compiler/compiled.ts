@@ -3,6 +3,7 @@ import type { Program } from "../ir/program.ts";
 import type { Precision } from "../ir/types.ts";
 import type { Plan } from "./schedule/buffers.ts";
 import type { FusedKernel } from "./schedule/kernels.ts";
+import type { Target } from "./schedule/target.ts";
 
 export type CompileOptions = {
   /** How activations and weights are stored; sums are float32 in all of them. */
@@ -11,6 +12,8 @@ export type CompileOptions = {
   readonly batch: { readonly min: number; readonly max: number };
   /** Keeps every published intermediate as a port of its own: a plan that is fused less, for verification. */
   readonly keep: boolean;
+  /** What the GPUs offer that the kernels will run on: those of a usual build unless given. */
+  readonly target?: Target;
 };
 
 /** A compiled graph before any compiler of CUDA has run: `program.kernels` name sources and no images yet. */

@@ -4,7 +4,7 @@ import { checkCheckpoint, type Checkpoint } from "./checkpoint.ts";
 import type { Device } from "./device.ts";
 import type { CuFunction, CuGraph, CuGraphExec, CuModule, CuStream } from "./driverApi.ts";
 import { CudaError, RuntimeError } from "./errors.ts";
-import { chooseImage } from "./images.ts";
+import { architectureOf, chooseImage } from "./images.ts";
 import { launch, prepareLaunches, type Launch, type LoadedKernel } from "./launches.ts";
 import { ProgramMemory } from "./programMemory.ts";
 import { DeviceTensor, type CheckedInputs } from "./tensors.ts";
@@ -179,7 +179,8 @@ const loadKernel = (
   const shared = kernel.sharedBytes + (kernel.ptxas[target]?.staticSharedBytes ?? 0);
   if (shared > info.sharedBytes)
     throw new RuntimeError(
-      `kernel "${kernel.name}" needs ${formatBytes(shared)} of shared memory a block; "${info.name}" has ${formatBytes(info.sharedBytes)}`,
+      `kernel "${kernel.name}" needs ${formatBytes(shared)} of shared memory a block; "${info.name}" has ${formatBytes(info.sharedBytes)}` +
+        `\n  hint: build with the target ${architectureOf(info)}: its kernels ask for no more`,
     );
   const image = artefact.read(path);
   try {

@@ -7,6 +7,7 @@ import { packArtefact, type PackedArtefact, writeArtefact } from "../artefact.ts
 import { compileGraph, type Compiled } from "../compile.ts";
 import { emitBinding } from "../emit/binding.ts";
 import { emitHost } from "../emit/host.ts";
+import { targetOf } from "../schedule/target.ts";
 import { buildLibrary } from "../toolchain/buildLibrary.ts";
 import type { ImageTarget, KernelImage } from "../toolchain/compileImages.ts";
 import { exitCodes } from "./failure.ts";
@@ -31,10 +32,12 @@ export type BuildOptions = ModelOptions & {
 /** Compiles a model to an artefact: a folder that the runtime loads, and that people can read. */
 export async function build(file: string, options: BuildOptions, terminal: Terminal): Promise<number> {
   const graph = await traceModel(file, options, terminal);
+  const asked = options.targets ?? (await usualTargets());
+  const { precision, batch } = options;
   const compiled = await terminal.task(`compiling ${graph.name}`, () =>
-    compileGraph(graph, { precision: options.precision, batch: options.batch, keep: false }),
+    compileGraph(graph, { precision, batch, keep: false, target: targetOf(asked) }),
   );
-  const targets = withPtx(options.targets ?? (await usualTargets()));
+  const targets = withPtx(asked);
   const images = await compileKernels(compiled, targets, terminal);
   const folder = options.out ?? `${graph.name.replaceAll("/", "-")}-${options.precision}`;
   const artefact = await terminal.task("packing the artefact", () => packAll(compiled, images, options.weights));

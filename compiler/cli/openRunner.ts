@@ -8,6 +8,7 @@ import { architectureOf } from "../../runtime/images.ts";
 import type { HostTensor } from "../../runtime/tensors.ts";
 import { packArtefact } from "../artefact.ts";
 import { knownProgram } from "../knownProgram.ts";
+import { targetOf, usualTarget, type Target } from "../schedule/target.ts";
 import type { ImageTarget } from "../toolchain/compileImages.ts";
 import type { NumberArray, NumberArrays } from "./arrays.ts";
 import { chooseDevice } from "./device.ts";
@@ -45,7 +46,8 @@ export async function openRunner(
 
 /** An artefact in memory, with images for this device alone. */
 async function compileFor(device: Device, graph: Graph, request: Compilation, terminal: Terminal): Promise<Artefact> {
-  const compiled = await compile(graph, request, terminal);
+  const { major, minor } = device.info.computeCapability;
+  const compiled = await compile(graph, request, targetOf([`sm_${major}${minor}`]), terminal);
   const images = await compileKernels(compiled, [architectureOf(device.info) as ImageTarget], terminal);
   const { program, files } = packArtefact(compiled, images);
   return { folder: graph.name, program, read: (path) => files.get(path) ?? new Uint8Array() };
@@ -56,9 +58,10 @@ type Compilation = Pick<PlanRequest, "precision" | "batch" | "keep">;
 const compile = (
   graph: Graph,
   { precision, batch, keep }: Compilation,
+  target: Target,
   terminal: Terminal,
 ): ReturnType<typeof knownProgram> =>
-  terminal.task(`compiling ${graph.name}`, () => knownProgram(graph, { precision, batch, keep }));
+  terminal.task(`compiling ${graph.name}`, () => knownProgram(graph, { precision, batch, keep, target }));
 
 /** What would run, without images for any device. */
 export async function planGraph(
@@ -66,7 +69,7 @@ export async function planGraph(
   request: Compilation,
   terminal: Terminal,
 ): Promise<Pick<Artefact, "program" | "read">> {
-  const { program, files } = packArtefact(await compile(graph, request, terminal), []);
+  const { program, files } = packArtefact(await compile(graph, request, usualTarget, terminal), []);
   return { program, read: (path) => files.get(path) ?? new Uint8Array() };
 }
 

@@ -6,6 +6,7 @@ import type {
   KernelParameter,
 } from "../schedule/kernels.ts";
 import { planAttention, type AttentionPlan } from "../schedule/attention/plan.ts";
+import type { Target } from "../schedule/target.ts";
 import { planNotes } from "../schedule/attention/notes.ts";
 import { jobView, type JobView } from "./attentionJob.ts";
 import { cudaElement } from "./attentionText.ts";
@@ -39,8 +40,9 @@ export type AttentionView = {
 export const emitAttention: KernelFamily<AttentionKernel> = (
   kernel: AttentionKernel,
   header: KernelHeader,
+  target?: Target,
 ): EmittedKernel => {
-  const plan = planAttention(kernel);
+  const plan = planAttention(kernel, target);
   const names = operandNames(kernel);
   const view = attentionView(kernel, header, plan, names);
   const blocks = view.jobs.reduce((sum, job) => sum + job.blocks, 0);

@@ -21,6 +21,8 @@ export type JobView = {
   readonly keySlots: number;
   readonly slotsComment: string;
   readonly span: number;
+  /** Tiles of queries that a warp has room for. */
+  readonly queryBuffers: number;
   readonly hasScore: boolean;
   /** Whether products are scaled before anything else; softmax alone takes the scale into its exponent. */
   readonly scaledFirst: boolean;
@@ -76,6 +78,7 @@ export const jobView = (
     keySlots: job.key.layout.units * job.key.layout.unitSlots,
     slotsComment: slotsComment(job),
     span: tiles.span,
+    queryBuffers: tiles.kind === "resident" ? tiles.queryBuffers : 1,
     hasScore: score !== null,
     scaledFirst,
     scale: floatLiteral(kernel.scale),

@@ -1,4 +1,5 @@
 import type { EmittedKernel, FusedKernel, KernelHeader } from "../schedule/kernels.ts";
+import type { Target } from "../schedule/target.ts";
 import { emitAttention } from "./attention.ts";
 import { emitGemm } from "./gemm.ts";
 import { emitMap } from "./map.ts";
@@ -6,12 +7,12 @@ import { emitRow } from "./row.ts";
 import { emitSample } from "./sample.ts";
 
 /** The CUDA text of a fused kernel, by its family. */
-export const emitKernel = (kernel: FusedKernel, header: KernelHeader): EmittedKernel => {
+export const emitKernel = (kernel: FusedKernel, header: KernelHeader, target?: Target): EmittedKernel => {
   switch (kernel.kind) {
     case "gemm":
       return emitGemm(kernel, header);
     case "attention":
-      return emitAttention(kernel, header);
+      return emitAttention(kernel, header, target);
     case "map":
       return emitMap(kernel, header);
     case "sample":

@@ -2,6 +2,7 @@ import type { Scalar } from "../../ir/scalar.ts";
 import type { Pattern } from "../../ir/patterns.ts";
 import type { BlockCount, Origin, WeightExpr } from "../../ir/program.ts";
 import type { Precision, StorageType, TensorType } from "../../ir/types.ts";
+import type { Target } from "./target.ts";
 
 /**
  * What lowering hands to the kernel families: one fused computation each, as pure data without buffers, names or places
@@ -182,4 +183,5 @@ export type KernelHeader = {
   /** Shapes of the operands in the author's terms, one line each. */
   readonly shapes: readonly string[];
 };
-export type KernelFamily<K extends FusedKernel> = (kernel: K, header: KernelHeader) => EmittedKernel;
+/** `target`: the usual one unless given. */
+export type KernelFamily<K extends FusedKernel> = (kernel: K, header: KernelHeader, target?: Target) => EmittedKernel;

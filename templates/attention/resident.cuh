@@ -7,8 +7,8 @@ template <int Keys> struct Span { static constexpr int keys = Keys; };
 
 template <class P, class Slab> struct ResidentTiles {
   static constexpr int slabs = P::query_slots / 16;
-  // A warp with more than one slab loads the queries of the next one while it works.
-  static constexpr int buffers = slabs > P::warps ? 2 : 1;
+  // A warp with more than one slab loads the queries of the next one while it works, if there is room for them.
+  static constexpr int buffers = slabs > P::warps ? P::query_buffers : 1;
   static constexpr uint32_t slab_bytes = 16 * (Slab::key_bytes > Slab::value_bytes ? Slab::key_bytes : Slab::value_bytes);
   static constexpr uint32_t values = P::key_slots * Slab::key_bytes, queries = values + P::key_slots * Slab::value_bytes;
   static constexpr uint32_t scratch = queries + P::warps * buffers * slab_bytes;
@@ -46,9 +46,17 @@ template <class P, class Slab> DEV void attend_resident(const typename P::Block&
     });
     work.finish(queries);  // over queries that nobody reads again
     P::store_results(block, slab * 16, queries);
-    if constexpr (T::buffers == 1) break;
-    const uint32_t used = queries;
-    queries = other;
-    other = used;
+    if constexpr (T::slabs <= P::warps) break;
+    if constexpr (T::buffers == 2) {
+      const uint32_t used = queries;
+      queries = other;
+      other = used;
+    } else if (slab + P::warps < T::slabs) {
+      __syncwarp();  // the results have left
+      P::load_queries(block, (slab + P::warps) * 16, queries);
+      cp_async_commit();
+      cp_async_wait<0>();
+      __syncwarp();
+    }
   }
 }

@@ -4,12 +4,6 @@ import type { LaunchCounters } from "../../runtime/emulated.ts";
 import { grid, runCase } from "./attentionCase.ts";
 import { all, along, near, prefix, union, window, type PatternCase } from "./attentionPatterns.ts";
 
-/** In float32 rows are twice as wide: half as many channels keep the keys resident. */
-const inPrecision = (test: PatternCase, precision: Precision): PatternCase => ({
-  ...test,
-  headDim: precision === "f32" ? test.headDim / 2 : test.headDim,
-});
-
 const count = async (test: PatternCase, precision: Precision): Promise<LaunchCounters> => {
   const { result } = await runCase({ ...test, precision }, { counters: 1, races: 0 });
   return result.counters as unknown as LaunchCounters;
@@ -44,7 +38,7 @@ describe("resident keys", () => {
   it.each(each)(
     "of %s in %s: every byte of q, k and v is read once, every result written once",
     async (_name, precision, test) => {
-      const counters = await count(inPrecision(test, precision), precision);
+      const counters = await count(test, precision);
       const read = parameter(counters, 0, "read");
       const written = parameter(counters, 1, "written");
       expect(read.bytes / read.uniqueBytes).toBeLessThan(1.1);

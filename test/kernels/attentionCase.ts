@@ -1,5 +1,6 @@
 import { emitAttention } from "../../compiler/emit/attention.ts";
 import type { Access, AttentionKernel, KernelHeader, Operand, TokenAccess } from "../../compiler/schedule/kernels.ts";
+import type { Target } from "../../compiler/schedule/target.ts";
 import type { Pattern } from "../../ir/patterns.ts";
 import { predicate } from "../../ir/predicate.ts";
 import { add, literal, mul, variable } from "../../ir/scalarBuild.ts";
@@ -346,8 +347,13 @@ export type Outcome = {
 };
 
 /** Runs a kernel on the emulated device and compares it with the reference: the largest error relative to the largest value. */
-export const runAttention = async (kernel: AttentionKernel, batch: number, checks: Checks = {}): Promise<Outcome> => {
-  const run = attentionLaunch(kernel, "attention_0", batch);
+export const runAttention = async (
+  kernel: AttentionKernel,
+  batch: number,
+  checks: Checks = {},
+  target?: Target,
+): Promise<Outcome> => {
+  const run = attentionLaunch(kernel, "attention_0", batch, target);
   const result = await launch(run, { counters: 0, ...checks });
   return { worst: worstOf(kernel, run, result), result, kernel, source: run.kernel.source };
 };
@@ -355,9 +361,14 @@ export const runAttention = async (kernel: AttentionKernel, batch: number, check
 export type AttentionLaunch = Launch & { readonly values: readonly (Float64Array | null)[] };
 
 /** A launch of the kernel on values of its own. */
-export const attentionLaunch = (kernel: AttentionKernel, name: string, batch: number): AttentionLaunch => {
+export const attentionLaunch = (
+  kernel: AttentionKernel,
+  name: string,
+  batch: number,
+  target?: Target,
+): AttentionLaunch => {
   const values = attentionValues(kernel, batch);
-  return { name, kernel: emitAttention(kernel, header(name)), operands: kernel.operands, values, batch };
+  return { name, kernel: emitAttention(kernel, header(name), target), operands: kernel.operands, values, batch };
 };
 
 /** The largest error of what was launched relative to the largest value; infinite where something else was written. */

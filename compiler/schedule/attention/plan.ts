@@ -6,6 +6,7 @@ import { printScalar } from "../../../ir/scalarText.ts";
 import { simplify } from "../../../ir/scalarSimplify.ts";
 import { substitute, variablesOf, walkScalar } from "../../../ir/scalarWalk.ts";
 import type { AttentionKernel } from "../kernels.ts";
+import { usualTarget, type Target } from "../target.ts";
 import { classify, type SlotLayout } from "./blocks.ts";
 import {
   groupRanges,
@@ -30,6 +31,8 @@ export type AttentionPlan = {
   readonly warps: number;
   readonly minBlocks: number;
   readonly sharedBytes: number;
+  /** What the choice of tiles could count on. */
+  readonly target: Target;
   /** Value columns of a thread block; several share out a row of values that is wider. */
   readonly valueColumns: number;
   readonly valueParts: number;
@@ -71,13 +74,16 @@ export type SlotMap = TokenMap & {
   readonly ranges: Ranges;
 };
 
-export const planAttention = (kernel: AttentionKernel): AttentionPlan => {
+export const planAttention = (kernel: AttentionKernel, target: Target = usualTarget): AttentionPlan => {
   const valueColumns = valueColumnsOf(kernel.valueDim, kernel.precision);
-  const drafts = divide(kernel.pattern, kernel).map((division) => draftJob(kernel, division, valueColumns));
-  // The jobs of a kernel share its thread blocks' size.
-  const warps = Math.max(...drafts.map(({ tiles }) => tiles.warps));
-  const jobs = drafts.map((draft) => bestJob(kernel, { ...draft, tiles: { ...draft.tiles, warps } }));
+  const drafts = divide(kernel.pattern, kernel).map((division) => draftJob(kernel, division, valueColumns, target));
   const problem = { precision: kernel.precision, headDim: kernel.headDim, valueColumns };
+  // The jobs of a kernel share its thread blocks' size: the largest that leaves each of them enough shared memory.
+  let warps = Math.max(...drafts.map(({ tiles }) => tiles.warps));
+  const takes = ({ tiles, places }: Draft): number =>
+    sharedBytes({ ...problem, biasCount: places?.count ?? 0 }, { ...tiles, warps });
+  while (warps > 1 && drafts.some((draft) => takes(draft) > target.sharedBytes)) warps--;
+  const jobs = drafts.map((draft) => bestJob(kernel, { ...draft, tiles: { ...draft.tiles, warps } }));
   return {
     jobs,
     warps,
@@ -85,6 +91,7 @@ export const planAttention = (kernel: AttentionKernel): AttentionPlan => {
     sharedBytes: Math.max(
       ...jobs.map(({ tiles, bias }) => sharedBytes({ ...problem, biasCount: bias?.count ?? 0 }, tiles)),
     ),
+    target,
     valueColumns,
     valueParts: Math.ceil(kernel.valueDim / valueColumns),
   };
@@ -108,7 +115,7 @@ type Draft = {
   readonly tiles: Tiles;
 };
 
-const draftJob = (kernel: AttentionKernel, division: Division, valueColumns: number): Draft => {
+const draftJob = (kernel: AttentionKernel, division: Division, valueColumns: number, target: Target): Draft => {
   const groups = groupsOf(division, kernel);
   const { query, key } = groupTokens(kernel, division);
   const found = biasPlaces(kernel, pairRanges(query, key));
@@ -121,6 +128,7 @@ const draftJob = (kernel: AttentionKernel, division: Division, valueColumns: num
     queries: query.count,
     keys: Math.max(1, key.count),
     biasCount: places?.count ?? 0,
+    target,
   });
   return { division, groups, query, key, places, tiles };
 };

@@ -1,4 +1,5 @@
 import type { Precision } from "../../../ir/types.ts";
+import type { Target } from "../target.ts";
 import { biasBytes } from "./relative.ts";
 
 /** What the choice of tiles looks at. */
@@ -13,6 +14,7 @@ export type TileProblem = {
   readonly keys: number;
   /** Elements of a table of relative biases in shared memory; 0: none. */
   readonly biasCount: number;
+  readonly target: Target;
 };
 
 export type Tiles =
@@ -20,6 +22,8 @@ export type Tiles =
   | {
       readonly kind: "resident";
       readonly warps: number;
+      /** Tiles of 16 queries that a warp has room for: with two, the next one comes while it works on this one. */
+      readonly queryBuffers: 1 | 2;
       /** Units of a thread block, and groups side by side in the slots of one. */
       readonly units: number;
       readonly groupsPerUnit: number;
@@ -42,10 +46,10 @@ const roundUp = (value: number, to: number): number => Math.ceil(value / to) * t
 export const rowBytes = (columns: number, precision: Precision): number =>
   roundUp(columns * (precision === "f32" ? 4 : 2), 16);
 
-/** Shared memory of a thread block that still leaves room for a second one on a multiprocessor of sm_90, nearly so on sm_80. */
-const residentBytes = 100 * 1024;
-/** What one thread block may have on sm_80, the smallest of the targets. */
-const mostSharedBytes = 163 * 1024;
+/** Shared memory of a thread block that leaves room for a second one on a multiprocessor of sm_90, and that every GPU offers. */
+export const sharingBytes = 99 * 1024;
+/** Groups of more keys pass by though they might fit: as many queries are too much work for one thread block while others have none. */
+export const mostResidentKeys = 1024;
 
 /**
  * Keys a step: 64 keep 32 score registers beside the 32 sums of head dimension 64. Wider heads have more sums and take
@@ -78,29 +82,33 @@ export const chooseTiles = (problem: TileProblem): Tiles => {
   if (resident !== undefined) {
     // Fewer warps need less room for queries.
     const narrower = { ...resident, warps: Math.min(4, resident.warps) };
-    const fitting = [resident, narrower].find((tiles) => sharedBytes(problem, tiles) <= residentBytes);
+    const fitting =
+      [resident, narrower].find((tiles) => sharedBytes(problem, tiles) <= sharingBytes) ??
+      aloneOnMultiprocessor(problem, resident);
     if (fitting !== undefined) return fitting;
   }
   // More queries a block read the keys less often; with few there would be too few blocks to fill the device.
   const wide = problem.queries >= 512 && problem.precision !== "f32" && problem.valueColumns <= 96;
-  const warps = Math.min(wide ? 8 : 4, Math.max(1, Math.ceil(problem.queries / 16)));
+  const widest = Math.min(wide ? 8 : 4, Math.max(1, Math.ceil(problem.queries / 16)));
+  // A product of the tensor cores takes 16 keys.
+  const narrowest = problem.precision === "f32" ? 8 : 16;
   for (let keys = span; ; keys /= 2) {
-    for (let most = Math.max(warps, 4); most >= 1; most /= 2) {
+    for (let warps = Math.max(widest, 4); warps >= 1; warps /= 2) {
       const tiles: Tiles = {
         kind: "stream",
-        warps: most,
+        warps,
         querySlots: roundUp(problem.queries, 16),
         keySlots: roundUp(problem.keys, keys),
         span: keys,
       };
-      if (sharedBytes(problem, tiles) <= (keys > 16 ? residentBytes : mostSharedBytes) || (keys === 16 && most === 1))
-        return tiles;
+      const most = keys > 16 ? sharingBytes : problem.target.sharedBytes;
+      if (sharedBytes(problem, tiles) <= most || (keys === narrowest && warps === 1)) return tiles;
     }
   }
 };
 
 const residentTiles = ({ queries, keys, groups }: TileProblem, span: number): ResidentTiles | undefined => {
-  if (keys > 1024) return undefined;
+  if (keys > mostResidentKeys) return undefined;
   const groupsPerUnit = Math.min(groups, Math.max(1, Math.floor(16 / Math.max(queries, keys))));
   const querySlots = roundUp(groupsPerUnit * queries, 16);
   const keySlots = roundUp(groupsPerUnit * keys, 16);
@@ -110,12 +118,33 @@ const residentTiles = ({ queries, keys, groups }: TileProblem, span: number): Re
   return {
     kind: "resident",
     warps: warpsFor(slabs * units),
+    queryBuffers: 2,
     units,
     groupsPerUnit,
     querySlots,
     keySlots,
     span: units > 1 ? keySlots : Math.min(span, keySlots),
   };
+};
+
+/**
+ * Keys that leave no room for a second thread block stay in shared memory even so: q, k and v are read once, where blocks
+ * of keys that pass by are read again for every tile of queries, and in float32 two of those blocks leave no room for a
+ * second thread block on sm_80 either. The warps are all that a multiprocessor has to hide latency behind, so there are as
+ * many as shorten the work, up to two for each of its schedulers; where there is no room for a second tile of queries a
+ * warp waits for its next one while others work.
+ */
+const aloneOnMultiprocessor = (problem: TileProblem, resident: ResidentTiles): ResidentTiles | undefined => {
+  const slabs = (resident.units * resident.querySlots) / 16;
+  // Queries of one tile meet keys that pass by once as well, and leave room for other thread blocks.
+  if (slabs <= 4) return undefined;
+  const candidates = [8, 7, 6, 5, 4]
+    .flatMap((warps) => ([2, 1] as const).map((queryBuffers) => ({ ...resident, warps, queryBuffers })))
+    .filter((tiles) => sharedBytes(problem, tiles) <= problem.target.sharedBytes);
+  const rounds = ({ warps }: ResidentTiles): number => Math.ceil(slabs / warps);
+  return candidates.toSorted(
+    (a, b) => rounds(a) - rounds(b) || b.queryBuffers - a.queryBuffers || a.warps - b.warps,
+  )[0];
 };
 
 /** Four to eight warps, as many as leave the fewest idle in the last round. */
@@ -139,6 +168,6 @@ export const sharedBytes = (
   const slab = 16 * Math.max(key, value);
   const bias = biasBytes(tiles.kind === "resident" ? tiles.units * tiles.keySlots : tiles.keySlots, problem.biasCount);
   if (tiles.kind === "stream") return 2 * tiles.span * (key + value) + tiles.warps * (slab + scratch) + bias;
-  const buffers = (tiles.querySlots * tiles.units) / 16 > tiles.warps ? 2 : 1;
+  const buffers = (tiles.querySlots * tiles.units) / 16 > tiles.warps ? tiles.queryBuffers : 1;
   return tiles.units * tiles.keySlots * (key + value) + tiles.warps * (buffers * slab + scratch) + bias;
 };

@@ -2,7 +2,8 @@
 //
 //   softmax(0.125 q kT) v
 //
-// 128 queries a thread block meet 1569 keys in blocks of 64: too many to hold in shared memory at once.
+// 128 queries a thread block meet 1569 keys in blocks of 64: a thread block that kept more than 1024 of them would
+// have too much to do alone.
 // Every query meets every step of 64 keys; keys are tested in the last step alone.
 // 8 warps with 48 KiB of shared memory; registers leave room for 2 thread blocks on a multiprocessor.
 #include "attention/stream.cuh"

@@ -2,26 +2,32 @@
 //
 //   softmax(s over prefix and neighbours) v
 //
-// 64 queries a thread block meet 251 keys in blocks of 64: too many to hold in shared memory at once.
-// Which steps of 64 keys a tile of queries meets is read from a table of 14 entries.
-// 4 warps with 96 KiB of shared memory; registers leave room for 3 thread blocks on a multiprocessor.
-#include "attention/stream.cuh"
+// 1 groups of 251 queries and 251 keys, a group a thread block: all keys are in shared memory (a thread block has 163
+// KiB at most on sm_80), and q, k and v are read once.
+// Which steps of 16 keys a tile of queries meets is read from a table of 74 entries.
+// 4 warps with 160 KiB of shared memory; registers leave room for 3 thread blocks on a multiprocessor.
+#include "attention/resident.cuh"
 #include "attention/exact.cuh"
 #include "lib/math.cuh"
 
 using Element = float;
 
 // Blocks of keys by tile of queries: 2 * block + (every query sees all of it ? 1 : 0).
-__device__ const uint16_t block_starts[5] = {0, 4, 7, 11, 14};
-__device__ const uint16_t block_entries[15] = {0, 2, 4, 6, 0, 2, 4, 0, 2, 4, 6, 0, 4, 6, 0};
+__device__ const uint16_t block_starts[17] = {0, 16, 19, 23, 27, 31, 35, 39, 43, 47, 51, 55, 59, 63, 67, 71, 74};
+__device__ const uint16_t block_entries[75] = {
+    1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 0, 3, 4, 0, 2, 5, 6, 0,
+    4, 7, 8, 0, 6, 9, 10, 0, 8, 11, 12, 0, 10, 13, 14, 0, 12, 15, 16, 0, 14, 17, 18, 0,
+    16, 19, 20, 0, 18, 21, 22, 0, 20, 23, 24, 0, 22, 25, 26, 0, 24, 27, 28, 0, 26, 29, 30, 0,
+    28, 30, 0};
 
 /** All queries, in one group. */
 struct Attention {
   using Element = ::Element;
   static constexpr int head_dim = 64, value_dim = 64;
   static constexpr int warps = 4, query_slots = 256, key_slots = 256;  // 251 tokens in steps of 16
-  static constexpr int span = 64;  // keys a step
-  static constexpr uint32_t shared_bytes = 98304;
+  static constexpr int span = 16;  // keys a step
+  static constexpr int query_buffers = 1;  // tiles of queries that a warp has room for
+  static constexpr uint32_t shared_bytes = 163840;
   static constexpr Normalize normalize = Normalize::softmax;
   static constexpr bool has_score = false, scaled_first = false;
   static constexpr int bias_count = 0;  // elements of a head's table of relative biases
@@ -32,7 +38,6 @@ struct Attention {
     const float* q;
     const float* k;
     float* out;
-    int tile;
   };
   /** The token of a query slot. */
   struct Query {
@@ -107,28 +112,24 @@ struct Attention {
   /** Whether the query sees the key. */
   static DEV_FN bool keep(const Block& block, const Query& query, const Key& key) { return key.exists && (query.is_prefix || key.is_prefix || (key.t < query.t + 17 && query.t < key.t + 17)); }
 
-  /** How many blocks of keys the tile of queries meets, and which they are. */
-  static DEV_FN int key_blocks(const Block& block) {
-    const int tile = block.tile;
-    return block_starts[tile + 1] - block_starts[tile];
-  }
-  static DEV_FN KeyBlock key_block(const Block& block, int i) {
-    const int tile = block.tile;
-    const uint32_t entry = block_entries[block_starts[tile] + i];
-    return { (int)(entry >> 1) * 64, (entry & 1) != 0};
+  /** The steps of keys that a slab of 16 queries meets: attend(width, first slot, masked). */
+  template <class Attend> static DEV_FN void visit(const Block& block, int tile, Attend&& attend) {
+    for (int i = block_starts[tile]; i < block_starts[tile + 1]; i++) {
+      const uint32_t entry = block_entries[i];
+      attend(Span<16>{}, (int)(entry >> 1) * 16, (entry & 1) == 0);
+    }
   }
 };
 
 extern "C" __global__ void __launch_bounds__(128, 3)
 sliding(const float* __restrict__ qkv, float* __restrict__ out) {
-  const int64_t example = blockIdx.x / 48;
-  const int index = (int)(blockIdx.x % 48);
-  const int head = index / 4;
+  const int64_t example = blockIdx.x / 12;
+  const int index = (int)(blockIdx.x % 12);
+  const int head = index;
   Attention::Block block;
   block.q = qkv + example * 578304 + head * 64;
   block.k = qkv + example * 578304 + head * 64 + 768;
   block.out = out + example * 192768 + head * 64;
-  block.tile = index % 4;
-  attend_stream<Attention, ExactSlab<Attention>>(block);
+  attend_resident<Attention, ExactSlab<Attention>>(block);
 }
 DEV_EXPORT(sliding)
