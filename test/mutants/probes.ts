@@ -112,7 +112,7 @@ const makers = {
     }),
   /** Keys in blocks, more queries than a thread block has, the last warps idle. */
   stream: () =>
-    attention({ precision: "bf16", pattern: { kind: "all" }, query: grid({ w: 210 }), headDim: 128, heads: 1 }),
+    attention({ precision: "bf16", pattern: { kind: "all" }, query: grid({ w: 210 }), headDim: 192, heads: 1 }),
   /** Queries that see nothing. */
   hidden: () =>
     attention({
