@@ -47,7 +47,7 @@ export const rowBytes = (columns: number, precision: Precision): number =>
   roundUp(columns * (precision === "f32" ? 4 : 2), 16);
 
 /** Shared memory of a thread block that leaves room for a second one on a multiprocessor of sm_90, and that every GPU offers. */
-export const sharingBytes = 99 * 1024;
+export const sharingBytes: number = 99 * 1024;
 /** Groups of more keys pass by though they might fit: as many queries are too much work for one thread block while others have none. */
 export const mostResidentKeys = 1024;
 
