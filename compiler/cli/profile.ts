@@ -14,7 +14,8 @@ import { openRunner } from "./openRunner.ts";
 import type { SortKey } from "./options.ts";
 import { type ArrayPort, batchOf, shapeOfBatch } from "./ports.ts";
 import { basisOf, timeNames } from "./report/basis.ts";
-import { collectReport } from "./report/collect.ts";
+import { readReport } from "./report/against.ts";
+import { collectReport, nothingShown, type Shown } from "./report/collect.ts";
 import type { ReportData } from "./report/data.ts";
 import { framesOf } from "./report/frames.ts";
 import type { AttentionTokens } from "./report/tokenData.ts";
@@ -40,13 +41,19 @@ export type ProfileOptions = NetworkOptions & {
   readonly trace: string | null;
   /** Where a report goes: one HTML file. */
   readonly report: string | null;
+  /** An earlier report, to be seen beside this one. */
+  readonly against: string | null;
   readonly json: boolean;
 };
 
 /** Says where the time of a run goes: kernel by kernel, and rolled up by the modules of the author's source. */
 export async function profile(path: string, options: ProfileOptions, terminal: Terminal): Promise<number> {
-  if (options.tokens !== null && options.report === null)
-    throw new CommandError("--tokens is a part of the report", "say where it goes: --report FILE.html");
+  for (const [flag, given] of [
+    ["--tokens", options.tokens !== null],
+    ["--against", options.against !== null],
+  ] as const)
+    if (given && options.report === null)
+      throw new CommandError(`${flag} is a part of the report`, "say where it goes: --report FILE.html");
   const network = await openNetwork(path, options, terminal);
   if (options.plan) {
     for (const [flag, given] of [
@@ -80,15 +87,14 @@ export async function profile(path: string, options: ProfileOptions, terminal: T
   return show({ result, artefact }, { tokens, frames }, options, terminal);
 }
 
-const nothingShown = { tokens: [], frames: null };
-
 async function show(
   { result, artefact }: Measured,
-  shown: Pick<ReportData, "tokens" | "frames">,
+  shown: Pick<Shown, "tokens" | "frames">,
   options: ProfileOptions,
   terminal: Terminal,
 ): Promise<number> {
-  await writeFiles(() => collectReport(result, artefact, shown), options);
+  const against = options.against === null ? null : readReport(options.against);
+  await writeFiles(() => collectReport(result, artefact, { ...shown, against }), options);
   terminal.print(options.json ? JSON.stringify(asJson(result), null, 2) : printProfile(result, options, terminal));
   if (!options.json) {
     for (const file of [options.trace, options.report])

@@ -69,6 +69,7 @@ type ProfileFlags = DeviceFlags &
     readonly examples: number;
     readonly trace?: string;
     readonly report?: string;
+    readonly against?: string;
   };
 
 type DiffFlags = Json & { readonly text?: true; readonly counters: boolean; readonly examples: number };
@@ -209,6 +210,7 @@ function createProgram(finish: (status: number) => void): Command {
       "--report <file.html>",
       "write a page to look at: graph, flame, roofline, memory, kernels beside their source",
     )
+    .option("--against <report.html>", "let the report show an earlier one beside it, module by module")
     .option(
       "--tokens [modules...]",
       "let the report show whom tokens attend to in these modules, in the first example (default: the last of each kernel)",
@@ -226,6 +228,7 @@ function createProgram(finish: (status: number) => void): Command {
         tokens: flags.tokens === true ? [] : (flags.tokens ?? null),
         trace: flags.trace ?? null,
         report: flags.report ?? null,
+        against: flags.against ?? null,
         json: flags.json === true,
       };
       finish(await profile(model, options, openTerminal(flags)));

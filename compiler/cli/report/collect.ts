@@ -5,11 +5,15 @@ import type { Profile, StepProfile } from "../../../runtime/profile.ts";
 import type { Counted, LaunchData, ReportData } from "./data.ts";
 import { blocksOf, flowsOf, textsOf } from "./flows.ts";
 
+/** Parts of a report that are there where they were asked for. */
+export type Shown = Pick<ReportData, "tokens" | "frames" | "against">;
+export const nothingShown: Shown = { tokens: [], frames: null, against: null };
+
 /** Puts together what a profile says of a program and what its artefact holds. */
 export function collectReport(
   profile: Profile,
   { program, read }: Pick<Artefact, "program" | "read">,
-  shown: Pick<ReportData, "tokens" | "frames"> = { tokens: [], frames: null },
+  shown: Shown = nothingShown,
 ): ReportData {
   const { batch } = profile;
   const texts = textsOf(program.kernels, read);

@@ -22,6 +22,17 @@ export type ReportData = {
   /** What tokens attend to, where that was asked for. */
   readonly tokens: readonly AttentionTokens[];
   readonly frames: Frames | null;
+  /** Another profile to be seen beside this one. */
+  readonly against: Earlier | null;
+};
+
+/** What a comparison needs of another report. */
+export type Earlier = Pick<ReportData, "name" | "precision" | "device" | "batch" | "basis" | "milliseconds"> & {
+  readonly roof: Pick<Roof, "name">;
+  readonly launches: readonly Pick<
+    LaunchData,
+    "kernel" | "path" | "milliseconds" | "flops" | "readBytes" | "writeBytes"
+  >[];
 };
 
 /** What the best known kernels reach on a GPU, a second. */

@@ -13,6 +13,7 @@ import { collectReport } from "../../../compiler/cli/report/collect.ts";
 import type { ReportData } from "../../../compiler/cli/report/data.ts";
 import { constantPointers } from "../../../compiler/cli/report/flows.ts";
 import { framesOf } from "../../../compiler/cli/report/frames.ts";
+import { readReport } from "../../../compiler/cli/report/against.ts";
 import { reportPage } from "../../../compiler/cli/report/html.ts";
 import { attended, tileClasses } from "../../../compiler/cli/report/page/attended.ts";
 import { collectTokens } from "../../../compiler/cli/report/tokens.ts";
@@ -65,7 +66,7 @@ const profile: Profile = {
     floor: { milliseconds: 0.0005, bound: "launch" },
   })),
 };
-const data: ReportData = collectReport(profile, build, await shownTokens());
+const data: ReportData = collectReport(profile, build, { ...(await shownTokens()), against: null });
 
 /** Whom tokens attend to, by the evaluator; pictures of both frames. */
 async function shownTokens(): Promise<Pick<ReportData, "tokens" | "frames">> {
@@ -292,6 +293,32 @@ describe("the page", () => {
       "t 1, h 1, w 1 attends to",
       "t 0, h 1, w 0 attends to",
     ]);
+  });
+
+  it.runIf(chromium)("shows another report beside it, module by module", async () => {
+    const slower = {
+      ...data,
+      milliseconds: 2 * data.milliseconds,
+      launches: data.launches.map((each) => ({ ...each, milliseconds: 2 * each.milliseconds })),
+    };
+    writeFileSync(join(scratch, "earlier.html"), await reportPage(slower));
+    const against = readReport(join(scratch, "earlier.html"));
+    expect(against.launches.map(({ path }) => path)).toEqual(data.launches.map(({ path }) => path));
+    const open = `<script>document.querySelector("#compared button").click();</script>`;
+    writeFileSync(
+      join(scratch, "report.html"),
+      (await reportPage({ ...data, against })).replace("</body>", `${open}</body>`),
+    );
+    const dom = await browse("--dump-dom");
+    const table = /<section id="compared".*?<\/section>/s.exec(dom)?.[0] ?? "";
+    expect(table.match(/x 0\.50/g)?.length).toBeGreaterThan(2);
+    expect(table).toContain("+ patch_embed<");
+  });
+
+  it("refuses to be compared with what is no report", () => {
+    writeFileSync(join(scratch, "other.html"), "<p>no report</p>");
+    expect(() => readReport(join(scratch, "other.html"))).toThrow("not a report of this version");
+    expect(() => readReport(join(scratch, "nowhere.html"))).toThrow("cannot be read");
   });
 
   it.runIf(chromium)("is light or dark as the system is", async () => {

@@ -3,6 +3,7 @@ import { basisOf, timeNames } from "../basis.ts";
 import type { ReportData } from "../data.ts";
 import { memory, roofline } from "./charts.ts";
 import { code } from "./code.ts";
+import { compared } from "./compared.ts";
 import { details } from "./details.ts";
 import { element } from "./dom.ts";
 import { flame } from "./flame.ts";
@@ -14,7 +15,7 @@ import { moduleTree } from "./tree.ts";
 
 const data = JSON.parse(document.querySelector("#data")?.textContent ?? "") as ReportData;
 const selection = createSelection(data);
-const tree = moduleTree(data.launches);
+const tree = moduleTree(data.name, data.launches);
 
 document.body.append(
   top(),
@@ -25,6 +26,7 @@ document.body.append(
       "div",
       { class: "parts-of-page" },
       flame(data, tree, selection),
+      ...compared(data),
       graph(data, tree, selection),
       element("div", { class: "pair" }, roofline(data, selection), memory(data, selection)),
       launchTable(data, selection),
@@ -82,6 +84,7 @@ function top(): HTMLElement {
       { "aria-label": "parts of this page" },
       ...[
         "Time",
+        ...(data.against === null ? [] : ["Compared"]),
         "Network",
         "Roofline",
         "Memory",

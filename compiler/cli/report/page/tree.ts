@@ -10,8 +10,7 @@ export type Module = {
 };
 export type Launch = { readonly kind: "launch"; readonly name: string; readonly index: number };
 
-export function moduleTree(launches: readonly LaunchData[]): Module {
-  const root = launches[0]?.path.split(".")[0] ?? "";
+export function moduleTree(network: string, launches: readonly LaunchData[]): Module {
   const within = (path: string): ((index: number) => boolean) => {
     return (index) => `${launches[index]?.path}.`.startsWith(`${path}.`);
   };
@@ -24,13 +23,17 @@ export function moduleTree(launches: readonly LaunchData[]): Module {
         children.set(`#${index}`, { kind: "launch", name: launch.kernel, index });
         continue;
       }
-      const name = launch.path.slice(path.length + 1).split(".")[0] ?? "";
-      const below = `${path}.${name}`;
+      const rest = path === "" ? launch.path : launch.path.slice(path.length + 1);
+      const name = rest.split(".")[0] ?? "";
+      const below = path === "" ? name : `${path}.${name}`;
       if (!children.has(name)) children.set(name, simple(build(below, indices.filter(within(below)))));
     }
     return { kind: "module", name: path.split(".").at(-1) ?? path, path, children: [...children.values()] };
   };
-  return build(root, [...launches.keys()]);
+  const all = build("", [...launches.keys()]);
+  // A network whose modules all lie in one is that one; others have several, and launches of their own.
+  const [only, second] = all.children;
+  return only?.kind === "module" && second === undefined ? only : { ...all, name: network };
 }
 
 /** A module of one launch is that launch, under the module's name. */
