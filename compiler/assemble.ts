@@ -197,5 +197,5 @@ const ports = (graph: Graph): Pick<Program, "inputs" | "outputs" | "kept"> => {
 const parametersOf = (graph: Graph): Program["parameters"] => {
   const slots = new Map<string, readonly number[]>();
   for (const node of graph.nodes) if (node.op === "parameter") slots.set(node.attrs.name, node.attrs.shape);
-  return [...slots].map(([name, shape]) => ({ name, shape }));
+  return [...slots].map(([name, shape]) => ({ name, shape, resizing: graph.resizing[name] ?? null }));
 };

@@ -4,6 +4,7 @@ import type { Graph, Node, Op, Ops, Output, Span, ValueId } from "./graph.ts";
 import { type Each, inferType } from "./infer.ts";
 import type { Layout } from "./layout.ts";
 import { layoutShape } from "./layoutOffset.ts";
+import type { Resizing } from "./resizing.ts";
 import type { TensorType } from "./types.ts";
 
 /** Makes a graph value by value. The only maker of ids: they count from 0 in order of definition. */
@@ -23,6 +24,8 @@ export type GraphBuilder = {
   readonly keep: (name: string, value: ValueId, layout: Layout) => void;
   /** A name of the checkpoint that the model knows and does not read. */
   readonly unused: (name: string) => void;
+  /** How a parameter is made from one of another size. */
+  readonly resizing: (name: string, how: Resizing) => void;
   /** The graph of what outputs and kept values need; values that none of them needs are left out, which gives others new ids. */
   readonly build: (deadNodes?: "keepsDeadNodes") => Graph;
 };
@@ -32,6 +35,7 @@ export const createBuilder = (name: string): GraphBuilder => {
   const outputs: Output[] = [];
   const kept: Output[] = [];
   const unused: string[] = [];
+  const resizing: { [name: string]: Resizing } = {};
 
   const node = (value: ValueId): Node => {
     const found = nodes[value];
@@ -61,8 +65,18 @@ export const createBuilder = (name: string): GraphBuilder => {
     unused: (parameter) => {
       if (!unused.includes(parameter)) unused.push(parameter);
     },
+    resizing: (parameter, how) => {
+      resizing[parameter] = how;
+    },
     build: (deadNodes) => {
-      const graph = { name, nodes: [...nodes], outputs: [...outputs], kept: [...kept], unused: [...unused] };
+      const graph = {
+        name,
+        nodes: [...nodes],
+        outputs: [...outputs],
+        kept: [...kept],
+        unused: [...unused],
+        resizing: { ...resizing },
+      };
       return deadNodes === "keepsDeadNodes" ? graph : eliminateDeadNodes(graph);
     },
   };

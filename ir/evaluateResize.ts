@@ -1,5 +1,6 @@
 import { evaluateRows } from "./evaluateViews.ts";
 import type { Ops } from "./graph.ts";
+import { cubicSteps, cubicWeight } from "./resizing.ts";
 import { tokensOf } from "./tokens.ts";
 import { sizeOf, type TensorType } from "./types.ts";
 import { exampleOf, mapExamples, rowMap, type Value } from "./value.ts";
@@ -34,14 +35,7 @@ const taps = (mode: "bilinear" | "bicubic", fraction: number): readonly Tap[] =>
         { step: 0, weight: 1 - fraction },
         { step: 1, weight: fraction },
       ]
-    : [-1, 0, 1, 2].map((step) => ({ step, weight: cubic(Math.abs(fraction - step)) }));
-
-/** Keys, Cubic convolution interpolation (1981), with a = -3/4. */
-const cubic = (distance: number): number => {
-  const a = -0.75;
-  if (distance <= 1) return ((a + 2) * distance - (a + 3)) * distance * distance + 1;
-  return distance < 2 ? ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a : 0;
-};
+    : cubicSteps.map((step) => ({ step, weight: cubicWeight(fraction - step) }));
 
 const resizeAxis = (
   x: Value,

@@ -1,5 +1,6 @@
 import type { Layout } from "./layout.ts";
 import type { AxisNumbers, Pattern } from "./patterns.ts";
+import type { Resizing } from "./resizing.ts";
 import type { Scalar } from "./scalar.ts";
 import type { TensorType } from "./types.ts";
 
@@ -18,6 +19,8 @@ export type Graph = {
   readonly kept: readonly Output[];
   /** Parameters of the checkpoint that the model knows and does not read. */
   readonly unused: readonly string[];
+  /** Parameters that can be made from published ones of another size, by name. */
+  readonly resizing: { readonly [name: string]: Resizing };
 };
 export type Output = { readonly name: string; readonly value: ValueId; readonly layout: Layout };
 

@@ -22,10 +22,20 @@ export const parseGraph = (text: string): Graph => {
     else if (reader.acceptWord("output")) readOutput(reader, builder.output);
     else if (reader.acceptWord("keep")) readOutput(reader, builder.keep);
     else if (reader.acceptWord("unused")) builder.unused(reader.string());
-    else reader.fail("expected a value, an output, keep or unused");
+    else if (reader.acceptWord("resizing")) readResizing(reader, builder);
+    else reader.fail("expected a value, an output, keep, unused or resizing");
     endLine(reader);
   }
   return builder.build("keepsDeadNodes");
+};
+
+const readResizing = (reader: TextReader, builder: GraphBuilder): void => {
+  const name = reader.string();
+  const mode = reader.acceptWord("bicubic") ? "bicubic" : "nearest";
+  if (mode === "nearest" && !reader.acceptWord("nearest")) reader.fail("expected bicubic or nearest");
+  const grid = reader.list("[", () => reader.number(), "]");
+  if (!reader.acceptWord("after")) reader.fail('expected "after"');
+  builder.resizing(name, { mode, grid, leading: reader.number() });
 };
 
 const skipLines = (reader: TextReader): void => {

@@ -15,6 +15,10 @@ export const printGraph = (graph: Graph): string =>
     ...graph.outputs.map((output) => printOutput("output", output)),
     ...graph.kept.map((output) => printOutput("keep", output)),
     ...graph.unused.map((name) => `unused ${JSON.stringify(name)}`),
+    ...Object.entries(graph.resizing).map(
+      ([name, { mode, grid, leading }]) =>
+        `resizing ${JSON.stringify(name)} ${mode} [${grid.join(", ")}] after ${leading}`,
+    ),
     "",
   ].join("\n");
 

@@ -1,4 +1,5 @@
 import type { Layout } from "./layout.ts";
+import type { Resizing } from "./resizing.ts";
 import type { Scalar } from "./scalar.ts";
 import type { StorageType } from "./types.ts";
 
@@ -34,7 +35,12 @@ export type Port = {
 /** A number, or `times` times the batch. */
 export type PortSize = number | { readonly batchTimes: number };
 
-export type ParameterSlot = { readonly name: string; readonly shape: readonly number[] };
+export type ParameterSlot = {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** How it is made from one of another size; null where nobody says. */
+  readonly resizing: Resizing | null;
+};
 
 /** Bytes of each part of device memory: a fixed part and one that grows with the batch. Every offset is a multiple of 256. */
 export type Memory = {

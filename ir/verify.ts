@@ -179,5 +179,11 @@ const oneShapeEach = (graph: Graph): void => {
     }
     shapes.set(name, shape);
     if (graph.unused.includes(name)) throw new GraphError(`"${name}" is read, and listed as unused`);
+    const resizing = graph.resizing[name];
+    const rows = node.attrs.shape.at(-2) ?? 1;
+    if (resizing !== undefined && resizing.leading + resizing.grid.reduce((all, size) => all * size, 1) !== rows)
+      throw new GraphError(
+        `"${name}" is [${shape}], which is no grid of ${resizing.grid.join(" x ")} rows after ${resizing.leading}`,
+      );
   }
 };

@@ -37,7 +37,11 @@ type BlockConfig = {
 };
 
 class WindowAttention extends Module<BlockConfig> {
-  relative_position_bias_table = parameter((2 * this.config.window - 1) ** 2, this.config.heads);
+  span = 2 * this.config.window - 1;
+  relative_position_bias_table = parameter(this.span ** 2, this.config.heads).resizable("bicubic", [
+    this.span,
+    this.span,
+  ]);
   relative_position_index = unused;
   qkv = new Linear(3 * this.config.dim, { bias: this.config.bias });
   proj = new Linear(this.config.dim);
@@ -145,7 +149,12 @@ const stageOf = (config: Config, index: number) => {
 
 class Swin extends Module<Config> {
   patch_embed = new PatchEmbed(this.config);
-  absolute_pos_embed = this.config.ape ? parameter(1, patches(this.config) ** 2, this.config.embed_dim) : undefined;
+  absolute_pos_embed = this.config.ape
+    ? parameter(1, patches(this.config) ** 2, this.config.embed_dim).resizable("bicubic", [
+        patches(this.config),
+        patches(this.config),
+      ])
+    : undefined;
   layers = repeat(this.config.depths.length, (index) => new Stage(stageOf(this.config, index)));
   norm = new LayerNorm({ eps: this.config.norm_eps });
   head = new Linear(this.config.num_classes);

@@ -184,12 +184,16 @@ class VisionTransformer extends Module<Config> {
     }),
   };
   cls_token = parameter(1, 1, this.config.embed_dim);
-  pos_embed = parameter(1, 1 + this.table.h * this.table.w, this.config.embed_dim);
+  pos_embed = parameter(1, 1 + this.table.h * this.table.w, this.config.embed_dim).resizable(
+    "nearest",
+    [this.table.h, this.table.w],
+    { leading: 1 },
+  );
   // Frames that never meet have no order.
   time_embed =
     this.config.attention_type === "space_only"
       ? undefined
-      : parameter(1, this.config.num_frames, this.config.embed_dim);
+      : parameter(1, this.config.num_frames, this.config.embed_dim).resizable("nearest", [this.config.num_frames]);
   blocks = repeat(this.config.depth, () => new blocks[this.config.attention_type](blockConfig(this.config)));
   norm = new LayerNorm({ eps: this.config.norm_eps });
   head = new Linear(this.config.num_classes);

@@ -44,7 +44,12 @@ type BlockConfig = {
 };
 
 class WindowAttention extends Module<BlockConfig> {
-  relative_position_bias_table = parameter(volume(each((axis) => 2 * this.config.window[axis] - 1)), this.config.heads);
+  spans = each((axis) => 2 * this.config.window[axis] - 1);
+  relative_position_bias_table = parameter(volume(this.spans), this.config.heads).resizable("bicubic", [
+    this.spans.t,
+    this.spans.h,
+    this.spans.w,
+  ]);
   relative_position_index = unused;
   qkv = new Linear(3 * this.config.dim, { bias: this.config.bias });
   proj = new Linear(this.config.dim);

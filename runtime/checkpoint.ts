@@ -1,6 +1,7 @@
 import { type ParameterSlot, type Program } from "../ir/program.ts";
 import { RuntimeError } from "./errors.ts";
 import { openTensors } from "./openTensors.ts";
+import { howToResize, publishedGrid } from "./publishedGrid.ts";
 import type { Dtype } from "./safetensors.ts";
 import { fromBfloat16, fromFloat16 } from "./storage.ts";
 import type { StoredTensor, TensorFile } from "./tensorFile.ts";
@@ -8,7 +9,7 @@ import { didYouMean, formatShape, nearestName } from "./text.ts";
 
 /** Trained parameters by their published names, whatever file they come from. */
 export type Checkpoint = { readonly source: string; readonly tensors: ReadonlyMap<string, CheckpointTensor> };
-type CheckpointTensor = {
+export type CheckpointTensor = {
   readonly shape: readonly number[];
   /** Row-major, as exact as the file has them. Read from the file when called: do not keep more of them than needed. */
   readonly values: () => Float32Array | Float64Array;
@@ -46,7 +47,9 @@ export const checkCheckpoint = (
     if (found === undefined)
       problems.push(`missing "${slot.name}" ${formatShape(slot.shape)}${didYouMean(slot.name, unexpected)}`);
     else if (!sameShape(slot, found.shape))
-      problems.push(`"${slot.name}" is ${formatShape(found.shape)}, the program wants ${formatShape(slot.shape)}`);
+      problems.push(
+        `"${slot.name}" is ${formatShape(found.shape)}, the program wants ${formatShape(slot.shape)}${advice(slot, found.shape)}`,
+      );
   }
   for (const name of unexpected) {
     const nearest = nearestName(name, [...known.keys()]);
@@ -55,6 +58,11 @@ export const checkCheckpoint = (
     );
   }
   if (problems.length > 0) throw new CheckpointError(program.name, checkpoint.source, problems);
+};
+
+const advice = (slot: ParameterSlot, shape: readonly number[]): string => {
+  if (slot.resizing === null) return "";
+  return publishedGrid(slot, shape) === null ? "" : ` (${howToResize})`;
 };
 
 /** A checkpoint that does not fit the program. `problems` has one line for each parameter. */

@@ -1,6 +1,8 @@
 /** fovea's runtime: compiled programs on a GPU or on the emulated device. Importing it needs neither. */
 export { listDevices, openDevice, type Device, type DeviceChoice } from "./device.ts";
 export { openCheckpoint, CheckpointError, type Checkpoint } from "./checkpoint.ts";
+export { resizeWeights } from "./resizeWeights.ts";
+export { inflateWeights, type InflateOptions } from "./inflateWeights.ts";
 export { WeightsFileError } from "./tensorFile.ts";
 export { openSafetensors, writeSafetensors, SafetensorsError } from "./safetensors.ts";
 export { loadExecutable, type Executable, type LoadOptions, type RunOptions } from "./executable.ts";

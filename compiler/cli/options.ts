@@ -61,6 +61,16 @@ export function collectInput(
   return new Map([...before, [name, [...(before.get(name) ?? []), file]]]);
 }
 
+/** Collects `FROM=TO`: first parts of names, and what they become. */
+export function collectRename(
+  text: string,
+  before: { readonly [from: string]: string },
+): { readonly [from: string]: string } {
+  const [from, to, ...more] = text.split("=");
+  if (!from || !to || more.length > 0) throw new InvalidArgumentError("It is FROM=TO, as in head=cls_head.fc_cls.");
+  return { ...before, [from]: to };
+}
+
 export function parseCount(text: string): number {
   const count = Number(text);
   if (!Number.isInteger(count) || count < 1) throw new InvalidArgumentError("It is a number from 1.");

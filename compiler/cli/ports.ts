@@ -22,7 +22,11 @@ export const graphInputs = (graph: Graph): ArrayPort[] =>
   );
 
 export const graphParameters = (graph: Graph): ParameterSlot[] =>
-  graph.nodes.flatMap((node) => (node.op === "parameter" ? [{ name: node.attrs.name, shape: node.attrs.shape }] : []));
+  graph.nodes.flatMap((node) => {
+    if (node.op !== "parameter") return [];
+    const { name, shape } = node.attrs;
+    return [{ name, shape, resizing: graph.resizing[name] ?? null }];
+  });
 
 export const programInputs = (program: Program): ArrayPort[] =>
   program.inputs.map(({ name, layout, shape, storage }) => ({

@@ -57,6 +57,12 @@ type PreprocessingFlags = {
   readonly deviation: readonly number[];
   readonly interval?: number;
 };
+type ConvertFlags = ModelOptions &
+  Json & {
+    readonly for?: string;
+    readonly inflate?: true;
+    readonly rename: { readonly [from: string]: string };
+  };
 type VerifyFlags = Json & { readonly device: parse.DeviceName; readonly dtype: Precision };
 type ProfileFlags = DeviceFlags &
   PreprocessingFlags & {
@@ -249,17 +255,23 @@ function createProgram(finish: (status: number) => void): Command {
       finish(await diff(before, after, options, openTerminal(flags)));
     });
 
-  program
-    .command("convert-weights")
-    .description(
-      "write any checkpoint that can be read (.pth, .pt, .pyth, .npz, sharded safetensors) as one safetensors file",
-    )
-    .argument("<in>", "the checkpoint")
-    .argument("<out>", "the .safetensors file to write")
+  withModel(
+    program
+      .command("convert-weights")
+      .description(
+        "write any checkpoint that can be read (.pth, .pt, .pyth, .npz, sharded safetensors) as one safetensors file, as it is or as a model takes it",
+      )
+      .argument("<in>", "the checkpoint")
+      .argument("<out>", "the .safetensors file to write")
+      .option("--for <model>", "a model file: resize tables of positions to what it takes"),
+  )
+    .option("--inflate", "the weights are of images and the model is of clips: copy them along time")
+    .option("--rename <from=to>", "with --inflate: names that begin otherwise", parse.collectRename, {})
     .addOption(json())
-    .action(async (from: string, to: string, flags: Json) => {
+    .action(async (from: string, to: string, flags: ConvertFlags) => {
       const { convertWeights } = await import("./convertWeights.ts");
-      finish(await convertWeights(from, to, { json: flags.json === true }, openTerminal(flags)));
+      const { for: model = null, inflate = false, json: asJson = false, ...rest } = flags;
+      finish(await convertWeights(from, to, { ...rest, model, inflate, json: asJson }, openTerminal(flags)));
     });
 
   program

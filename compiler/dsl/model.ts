@@ -162,7 +162,7 @@ function traceRoot(name: string, roots: readonly string[], make: () => Root): Gr
         builder.output(port, grid.value, layout);
       }
       const graph = builder.build();
-      return { ...graph, unused: unreadNames(module, graph) };
+      return { ...graph, unused: unreadNames(module, graph), resizing: resizings(module) };
     });
   } catch (error) {
     if (error instanceof CompileError || !(error instanceof Error)) throw error;
@@ -180,6 +180,15 @@ function outputOf(name: string, value: AnyGrid | Output): Output {
 function publishedName(name: string, roots: readonly string[]): string {
   const root = roots.filter((path) => name.startsWith(`${path}.`)).toSorted((a, b) => b.length - a.length)[0];
   return root === undefined ? name : name.slice(root.length + 1);
+}
+
+/** What modules say of their parameters' sizes, by name. */
+function resizings(module: object): Graph["resizing"] {
+  return Object.fromEntries(
+    [...fieldsOf(module).names].flatMap(([field, name]) =>
+      field instanceof Parameter && field.resizing !== null ? [[name, field.resizing] as const] : [],
+    ),
+  );
 }
 
 /** Keys of the checkpoint that are known and not read: marked so, further names of a parameter, parameters that no value needs. */

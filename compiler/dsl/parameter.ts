@@ -1,5 +1,6 @@
 import type { ValueId } from "../../ir/graph.ts";
 import type { Layout } from "../../ir/layout.ts";
+import type { Resizing } from "../../ir/resizing.ts";
 import { type Extent, noPrefix, type TensorType } from "../../ir/types.ts";
 import { type Axis, extentsOf, positive, product, type Sizes } from "./axes.ts";
 import { type Grid, gridOf, type PrefixSource } from "./grid.ts";
@@ -20,10 +21,13 @@ export class Parameter implements PrefixSource {
   readonly sizes: readonly number[];
   /** @internal */
   readonly viewed: View;
+  /** How it is made from one of another size. @internal */
+  readonly resizing: Resizing | null;
 
   /** @internal */
-  constructor(sizes: readonly number[], viewed?: View) {
+  constructor(sizes: readonly number[], viewed?: View, resizing: Resizing | null = null) {
     this.sizes = sizes;
+    this.resizing = resizing;
     this.viewed = viewed ?? { base: this, groups: sizes.map((size) => [{ size, range: null }]) };
   }
 
@@ -34,6 +38,22 @@ export class Parameter implements PrefixSource {
       { op: "at", problem: `at(${index.join(", ")}) is read inside a lambda only` },
       "parameter.grid({ … }) gives all of its numbers as a value",
     );
+  }
+
+  /**
+   * Says that published weights of another size can be resized to this one, and how: the rows, which are the extent before
+   * the channels, are a grid of these extents after `leading` rows that stay as they are. `resizeWeights` of the runtime
+   * does it, and `fovea convert-weights --for`.
+   */
+  resizable(mode: Resizing["mode"], grid: readonly number[], options: { readonly leading?: number } = {}): Parameter {
+    const { leading = 0 } = options;
+    const rows = this.sizes.at(-2) ?? 1;
+    if (leading + product(grid) !== rows)
+      fail("bad-argument", {
+        op: "resizable",
+        problem: `[${this.sizes.join(", ")}] has ${rows} rows, and ${leading > 0 ? `${leading} before ` : ""}a grid of ${grid.join(" x ")} is ${leading + product(grid)}`,
+      });
+    return new Parameter(this.sizes, undefined, { mode, grid, leading });
   }
 
   /** The same numbers with other extents: one extent taken apart, or extents of one added and left out. */

@@ -137,5 +137,6 @@ const joined = (graph: Graph, groups: readonly (readonly Member[])[]): Graph => 
   for (const { name, value, layout } of graph.outputs) builder.output(name, rename(value), layout);
   for (const { name, value, layout } of graph.kept) builder.keep(name, rename(value), layout);
   for (const name of graph.unused) builder.unused(name);
+  for (const [name, how] of Object.entries(graph.resizing)) builder.resizing(name, how);
   return builder.build();
 };

@@ -71,6 +71,7 @@ export const rewrite = (graph: Graph, change: (node: Node, rewriter: Rewriter) =
   for (const { name, value, layout } of graph.outputs) builder.output(name, rename(value), layout);
   for (const { name, value, layout } of graph.kept) builder.keep(name, rename(value), layout);
   for (const name of graph.unused) builder.unused(name);
+  for (const [name, how] of Object.entries(graph.resizing)) builder.resizing(name, how);
   return builder.build();
 };
 

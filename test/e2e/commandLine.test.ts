@@ -310,6 +310,26 @@ describe("convert-weights", () => {
     expect(readArrays(at("converted.safetensors"))).toEqual(expected);
   });
 
+  it("resizes tables of positions to what a model takes", async () => {
+    const config = at("longer.json");
+    writeFileSync(config, JSON.stringify({ ...tinyConfig, num_frames: 7 }));
+    const fit = ["--for", model, "--config", config];
+    const { out, err } = await fovea(["convert-weights", at("tiny.safetensors"), at("longer.safetensors"), ...fit]);
+    expect(err).toBe("");
+    expect(out).toContain("model.time_embed resized to [1, 7, 10]");
+    const [before, after] = ["tiny", "longer"].map((name) =>
+      readArrays(at(`${name}.safetensors`)).get("model.time_embed"),
+    );
+    const frames = [...(after?.values ?? [])];
+    expect(frames).toEqual(
+      [0, 0, 0, 0, 1, 1, 1].flatMap((t) => [...(before?.values ?? [])].slice(10 * t, 10 * t + 10)),
+    );
+    expectRefusal(
+      await fovea(["convert-weights", trained, at("x.safetensors"), "--inflate"]),
+      "--inflate and --rename need to know which model it is for",
+    );
+  });
+
   it("refuses what holds no weights, and leaves nothing behind", async () => {
     expectRefusal(await fovea(["convert-weights", gif, at("gif.safetensors")]), "no file of weights that fovea reads");
     expectRefusal(await fovea(["convert-weights", trained, at("nowhere", "x.safetensors")]), "ENOENT");

@@ -166,6 +166,16 @@ output "y" = %1 "b h c"`);
 %1: [h 2; 4] = parameter {name="w", shape=[2, 4], layout="h c"}`);
     expect(problemsOf({ ...graph, unused: [] })).toEqual(['parameters: "w" is [4, 2] and, as "h c", [2, 4]']);
   });
+
+  test("a parameter of positions has as many rows as its grid", () => {
+    const graph = graphOf(`%0: [h 4; 2] = parameter {name="w", shape=[4, 2], layout="h c"}
+output "y" = %0 "h c"`);
+    const how = { mode: "bicubic", grid: [2, 2], leading: 0 } as const;
+    expect(problemsOf({ ...graph, resizing: { w: how } })).toEqual([]);
+    expect(problemsOf({ ...graph, resizing: { w: { ...how, leading: 1 } } })).toEqual([
+      'parameters: "w" is [4, 2], which is no grid of 2 x 2 rows after 1',
+    ]);
+  });
 });
 
 describe("builder", () => {

@@ -33,6 +33,7 @@ const whole = `graph "small"
 output "logits" = %2 "b (prefix | h) c"
 keep "head" = %3 "b h c"
 unused "head.count"
+resizing "head.weight" bicubic [1, 2] after 0
 `;
 
 test("a whole graph keeps outputs, kept values, unused names and places", () => {

@@ -9,6 +9,13 @@ const runs = Number(process.env["FOVEA_PATTERN_RUNS"] ?? 3);
 const seed = Number(process.env["FOVEA_PATTERN_SEED"] ?? 1);
 const together = 30;
 
+/**
+ * Of float32's n products near -1, which sum up to -n, each rounding is up to half an ulp of n, and scores divide by the
+ * root of n: 6e-8 n / 1.7 is expected, 4.5e-6 of n = 128, and hundreds of cases meet its tails where a single one does not.
+ */
+const boundOf = ({ precision, headDim }: PatternDraw): number =>
+  (precision === "f32" ? 2 : 1) * toleranceOf(precision, headDim);
+
 describe.each(Object.entries(patternKinds))("%s", (_kind, draws) => {
   const drawn = fc.sample(draws, { numRuns: runs, seed });
   it(
@@ -25,11 +32,10 @@ describe.each(Object.entries(patternKinds))("%s", (_kind, draws) => {
         for (const [i, run] of launches.entries()) {
           const { each, kernel } = batch[i] ?? {};
           if (each === undefined || kernel === undefined) throw new Error("as many draws as launches");
-          const failed = (what: string): void =>
-            void wrong.push(`${what}: ${JSON.stringify(each satisfies PatternDraw)}`);
+          const failed = (what: string): void => void wrong.push(`${what}: ${JSON.stringify(each)}`);
           try {
             const worst = worstOf(kernel, run, await launchIn(image, run, { counters: 0 }));
-            if (!(worst < toleranceOf(each.precision, each.headDim))) failed(`off by ${worst}`);
+            if (!(worst < boundOf(each))) failed(`off by ${worst}`);
           } catch (error) {
             failed(String(error));
           }

@@ -7,10 +7,10 @@ import { checkpointWith } from "./programs.ts";
 const program = {
   name: "vit",
   parameters: [
-    { name: "cls_token", shape: [1, 1, 8] },
-    { name: "blocks.0.norm1.weight", shape: [8] },
-    { name: "blocks.0.attn.qkv.weight", shape: [24, 8] },
-    { name: "head.bias", shape: [3] },
+    { name: "cls_token", shape: [1, 1, 8], resizing: null },
+    { name: "blocks.0.norm1.weight", shape: [8], resizing: null },
+    { name: "blocks.0.attn.qkv.weight", shape: [24, 8], resizing: null },
+    { name: "head.bias", shape: [3], resizing: null },
   ],
   unused: ["head_dist.weight"],
 };

@@ -69,9 +69,9 @@ export const tiny: Program = {
     port("sign", "i32", [{ batchTimes: 1 }, 1], { space: "output", index: 1 }),
   ],
   parameters: [
-    { name: "linear.weight", shape: [4, 5] },
-    { name: "linear.bias", shape: [4] },
-    { name: "threshold", shape: [1] },
+    { name: "linear.weight", shape: [4, 5], resizing: null },
+    { name: "linear.bias", shape: [4], resizing: null },
+    { name: "threshold", shape: [1], resizing: null },
   ],
   unused: ["steps"],
   weights: [

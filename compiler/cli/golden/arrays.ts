@@ -39,15 +39,17 @@ export function expectedArray(golden: GoldenCase, stored: NumberArrays, name: st
 /** The case's weights: a file, or drawn by name as `parameters` asks for them. Close it with `using`. */
 export async function caseCheckpoint(
   golden: GoldenCase,
-  parameters: readonly ParameterSlot[],
+  parameters: readonly Named[],
 ): Promise<Checkpoint & Disposable> {
   const { weights } = golden;
   if (typeof weights === "string") return openCheckpoint(join(golden.folder, weights));
   return { ...drawnCheckpoint(golden, parameters), [Symbol.dispose]: () => {} };
 }
 
+type Named = Pick<ParameterSlot, "name" | "shape">;
+
 /** Weights of a case that has no file of them. */
-export function drawnCheckpoint({ weights, folder }: GoldenCase, parameters: readonly ParameterSlot[]): Checkpoint {
+export function drawnCheckpoint({ weights, folder }: GoldenCase, parameters: readonly Named[]): Checkpoint {
   const file = join(folder, "case.json");
   const rules = typeof weights === "object" ? (weights?.seeded.rules ?? []) : [];
   const tensors = parameters.map(({ name, shape }) => {
