@@ -23,11 +23,15 @@ uint8_t* shared_at(Block& own, uint32_t address, uint32_t bytes, const char* wha
 }
 
 // --- cp.async: in groups, by thread
-static void perform(Fiber* f, const PendingCopy& p) {
+static void move(Fiber* f, const PendingCopy& p) {
   uint8_t* to = block_of(f).shared + p.to;
-  if (config.races) race_access(f, p.to, p.bytes, access_write, p.site);
   if (p.live) memcpy(to, p.from, p.bytes);
   else memset(to, 0, p.bytes);
+}
+/** At the wait: only now may others, told by a barrier, read it, whenever it was moved. */
+static void complete(Fiber* f, const PendingCopy& p) {
+  if (config.races) race_access(f, p.to, p.bytes, access_write, p.site);
+  if (config.late_copies) move(f, p);
 }
 void cp_async(uint32_t to, const void* from, uint32_t bytes, bool live, Site site) {
   Fiber* f = this_fiber();
@@ -44,7 +48,7 @@ void cp_async(uint32_t to, const void* from, uint32_t bytes, bool live, Site sit
     note(b.shared + to, bytes, access_write | access_async, site);
   }
   const PendingCopy p{to, bytes, f->copy_group, live, from, site};
-  if (!config.late_copies) perform(f, p);
+  if (!config.late_copies) move(f, p);
   f->copies.push_back(p);
 }
 void cp_async_commit() { this_fiber()->copy_group++; }
@@ -53,15 +57,14 @@ void cp_async_wait(uint32_t groups_in_flight) {
   const uint32_t limit = f->copy_group - groups_in_flight;
   size_t n = 0;
   while (n < f->copies.size() && (int32_t)(f->copies[n].group - limit) < 0) {
-    if (config.late_copies) perform(f, f->copies[n]);
+    complete(f, f->copies[n]);
     n++;
   }
   f->copies.erase(f->copies.begin(), f->copies.begin() + (long)n);
 }
 void cp_async_mbarrier_arrive(uint32_t address, Site site) {
   Fiber* f = this_fiber();
-  for (const PendingCopy& p : f->copies)
-    if (config.late_copies) perform(f, p);
+  for (const PendingCopy& p : f->copies) complete(f, p);
   f->copies.clear();
   mbarrier_arrive(address, 0, site);
 }

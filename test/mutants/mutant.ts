@@ -14,7 +14,7 @@ export type Mutant = {
   readonly to: string;
   /** Where it shows, ... */
   readonly probe: ProbeName;
-  /** ... and as what. */
+  /** ... and as what, in one schedule at least. */
   readonly caught: Symptom;
 };
 /**
@@ -23,23 +23,31 @@ export type Mutant = {
  */
 export type Symptom = "numbers" | "race" | "uninitialised" | "bounds" | "unfinished" | "conflicts";
 
-/** Order 0 is fixed; the others shuffle threads and copies. */
-const orders: readonly number[] = [0, 1, 2];
+/** Threads in their order or shuffled, and asynchronous copies done when they are waited for or as soon as they are asked for. */
+export const schedules: readonly Checks[] = [
+  { seed: 0, late_copies: 1 },
+  { seed: 1, late_copies: 1 },
+  { seed: 2, late_copies: 1 },
+  { seed: 3, late_copies: 0 },
+];
 
-/** What a probe shows in each order. Nothing, unless there is a bug. */
-export async function symptomsOf(name: ProbeName, source: string, headers?: string): Promise<ReadonlySet<Symptom>> {
-  const found = new Set<Symptom>();
-  for (const seed of orders)
-    for (const symptom of await symptoms(probe(name), source, headers, { seed })) found.add(symptom);
+/** What a probe shows in each schedule: null, unless there is a bug. */
+export async function symptomsOf(
+  name: ProbeName,
+  source: string,
+  headers?: string,
+): Promise<readonly (Symptom | null)[]> {
+  const found: (Symptom | null)[] = [];
+  for (const schedule of schedules) found.push(await symptom(probe(name), source, headers, schedule));
   return found;
 }
 
-async function symptoms(
+async function symptom(
   { kernel, emitted, values, batch, weight, expected, tolerance }: Probe,
   source: string,
   headers: string | undefined,
   checks: Checks,
-): Promise<readonly Symptom[]> {
+): Promise<Symptom | null> {
   let result: LaunchResult;
   try {
     result = await launch(
@@ -52,18 +60,18 @@ async function symptoms(
         ...(weight === undefined ? {} : { weight }),
         ...(headers === undefined ? {} : { headers }),
       },
-      { ...checks, counters: checks["seed"] === 0 ? 1 : 0 },
+      { ...checks, counters: 1 },
     );
   } catch (error) {
-    return [reported(error)];
+    return reported(error);
   }
   const wrong = expected.some((each, index) => each !== null && !(errorOf(result.values[index], each) <= tolerance));
-  if (wrong) return ["numbers"];
+  if (wrong) return "numbers";
   const { shared } = result.counters as {
     readonly shared?: { readonly [kind: string]: { readonly conflicts: number } };
   };
   const conflicts = (["ldmatrix", "cpAsync", "load"] as const).some((kind) => (shared?.[kind]?.conflicts ?? 0) > 0);
-  return conflicts ? ["conflicts"] : [];
+  return conflicts ? "conflicts" : null;
 }
 
 /** What the emulated device has to say. */
@@ -90,7 +98,13 @@ const errorOf = (actual: Float64Array | undefined, expected: Float64Array): numb
 };
 
 /** Plants the bug and runs the probe. Throws if the text is not there (once): the mutant has to follow the kernel. */
-export async function symptomsOfMutant({ bug, file, from, to, probe: name }: Mutant): Promise<ReadonlySet<Symptom>> {
+export async function symptomsOfMutant({
+  bug,
+  file,
+  from,
+  to,
+  probe: name,
+}: Mutant): Promise<readonly (Symptom | null)[]> {
   const { source } = probe(name).emitted;
   if (file === "kernel") return symptomsOf(name, planted(bug, source, from, to));
   const headers = await mkdtemp(join(tmpdir(), "fovea-mutant-"));
