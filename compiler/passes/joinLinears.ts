@@ -33,7 +33,7 @@ const groupsOf = (graph: Graph): readonly (readonly Member[])[] => {
   const groups = new Map<string, Member[]>();
   for (const node of graph.nodes) {
     if (node.op !== "linear" || constants.has(node.id) || !constants.has(node.inputs[1])) continue;
-    const member = memberOf(node, nodes, readers, constants);
+    const member = memberOf(node, nodes, readers, constants, places);
     if (member === null) continue;
     const key = [node.inputs[0], member.bias === null ? "plain" : "biased", purposeOf(member, places)].join(" ");
     groups.set(key, [...(groups.get(key) ?? []), member]);
@@ -49,10 +49,12 @@ const memberOf = (
   nodes: Nodes,
   readers: Readers,
   constants: ReadonlySet<ValueId>,
+  places: ReadonlySet<ValueId>,
 ): Member | null => {
   const [only, ...others] = readers.get(linear.id) ?? [];
   if (only === undefined) return null;
-  const isOperand = (id: ValueId): boolean => (readers.get(id) ?? []).every(takesColumns);
+  const isOperand = (id: ValueId): boolean =>
+    (readers.get(id) ?? []).every((reader) => takesColumns(reader) || (places.has(id) && movesTokens(reader)));
   if (others.length === 0 && only !== "output" && only.op === "pointwise") {
     const bias = only.inputs.find((id) => id !== linear.id);
     const type = bias === undefined ? undefined : nodes.get(bias)?.type;
@@ -77,6 +79,10 @@ const isVector = (type: TensorType | undefined, channels: number): boolean =>
 /** Whoever loads rows by address finds columns as well; others would join the product themselves, or copy. */
 const takesColumns = (reader: Node | "output"): boolean =>
   reader !== "output" && (reader.op === "attend" || reader.op === "channels" || reader.op === "unpack");
+
+/** Points are loaded by address, from wherever these views say. */
+const movesTokens = (reader: Node | "output"): boolean =>
+  reader !== "output" && (reader.op === "merge" || reader.op === "rename" || reader.op === "expand");
 
 const constantsOf = ({ nodes }: Graph): ReadonlySet<ValueId> => {
   const constants = new Set<ValueId>();

@@ -1,6 +1,7 @@
 import type { Graph } from "../../ir/graph.ts";
 import type { Stage } from "../compiled.ts";
 import { absorbProjections } from "./absorbProjections.ts";
+import { distributeProducts } from "./distributeProducts.ts";
 import { foldConstantTerms } from "./foldConstantTerms.ts";
 import { foldLinears } from "./foldLinears.ts";
 import { foldNorms } from "./foldNorms.ts";
@@ -12,6 +13,7 @@ import { joinLinears } from "./joinLinears.ts";
 import type { Pass } from "./rewrite.ts";
 import { simplifyViews } from "./simplifyViews.ts";
 import { sinkRepeats } from "./sinkRepeats.ts";
+import { sinkUnpacks } from "./sinkUnpacks.ts";
 import { splitConstantTokens } from "./splitConstantTokens.ts";
 
 /** In order. The reason for a place is written beside it. */
@@ -22,6 +24,8 @@ const passes: readonly Pass[] = [
   hoistTokenViews, // before norms are folded: it moves views through them
   sinkRepeats, // before means are hoisted: a mean of a repeat is nothing at all
   hoistMeans, // leaves product after product where a mean stood between
+  distributeProducts, // before foldLinears: it moves products next to each other
+  sinkUnpacks, // behind distributeProducts, whose sums it leaves to their readers
   foldScales, // before foldLinears, which wants a bias alone behind a product
   absorbProjections, // before foldLinears, which would fold the value weights into what follows
   foldLinears, // needs the bias alone between two products

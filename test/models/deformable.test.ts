@@ -156,8 +156,8 @@ describe.each(["bf16", "f16"] as const)("where tokens look, in %s", (precision) 
       for (const { operand } of [...position, weight].flatMap(({ elements }) => elements))
         expect(operands[operand]?.storage).toBe("f32");
     const placing = products.filter(({ tf32 }) => tf32);
-    // The patches of float32 pixels, and offsets with weights of each attention.
-    expect(placing.length).toBeGreaterThanOrEqual(5);
+    // The patches of float32 pixels, what motion adds in all blocks, and what queries add in both attentions of each.
+    expect(placing).toHaveLength(4);
     for (const { operands, stores } of placing)
       for (const { operand } of stores) expect(operands[operand]?.storage).toBe("f32");
   });
@@ -167,5 +167,24 @@ describe.each(["bf16", "f16"] as const)("where tokens look, in %s", (precision) 
     const others = products.filter(({ tf32 }) => !tf32);
     expect(others.length).toBeGreaterThan(products.length / 2);
     expect(new Set(others.map((product) => product.precision))).toEqual(new Set([precision]));
+  });
+});
+
+describe("a layer that looks at the frames of a video", () => {
+  const video = { dim: 24, heads: 3, patch: 4, image: [16, 20], frames: 4, n_scales: 3 };
+  const kindsOf = (entry: string): readonly string[] => {
+    const { graph } = runPasses({ ...deformable.trace({ entry, config: video }), kept: [] });
+    return lower(graph, "bf16").launches.map(({ kernel }) => kernel.kind);
+  };
+
+  test("multiplies queries and cues per frame, and adds them up where it samples", () => {
+    // The cues are the network's: motion in patches, beside residuals, averaged, and summed over time.
+    const cues = ["map", "map", "map", "map", "map"];
+    expect(kindsOf("DeformableSpaceTimeAttention")).toEqual([...cues, "gemm", "gemm", "gemm", "sample", "gemm"]);
+  });
+
+  test("computes values with the scales, and offsets with the queries", () => {
+    const scales = ["gemm", "gemm", "gemm"];
+    expect(kindsOf("DeformableMultiScaleAttention")).toEqual(["gemm", ...scales, "sample", "gemm"]);
   });
 });
