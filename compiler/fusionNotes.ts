@@ -17,11 +17,15 @@ type Said = Pick<FusionNote, "fused" | "what" | "because">;
 const noteOf = (node: Node, roles: Roles, uses: Uses): Said | null => {
   const role = roles.of(node.id);
   const readers = uses.get(node.id) ?? [];
-  if (roles.isInlined(node.id))
+  const [reader] = readers;
+  if (roles.isInlined(node.id) && reader !== undefined && reader !== "output")
     return {
       fused: true,
       what: "pointwise op",
-      because: "the sampling that alone reads it computes it point by point",
+      because:
+        reader.by.op === "sample"
+          ? "the sampling that alone reads it computes it point by point"
+          : "the reduction that alone reads it computes it element by element",
     };
   if (node.op === "pointwise" && role.kind === "fused")
     return {

@@ -98,6 +98,11 @@ export class Grid<in out A extends Axis> extends AnyGrid {
     return gridOf(append("unmerge", [this.value], { size: this.#sizes("unmerge", size) }));
   }
 
+  /** Zero tokens around the grid: so many at both ends of each axis named. */
+  pad(width: Partial<Sizes<A>>): Grid<A> {
+    const widths = Object.fromEntries(this.#sizes("pad", width).map(({ axis, size }) => [axis, size]));
+    return gridOf(append("pad", [this.value], { before: widths, after: widths }));
+  }
   /** Zero tokens at the end of each axis named, up to a multiple. */
   padTo(multiple: Partial<Sizes<A>>): Grid<A> {
     const after = this.#sizes("padTo", multiple).map(({ axis, size }) => {

@@ -21,7 +21,8 @@ import {
 import { evaluateScalar } from "../../ir/scalarEvaluate.ts";
 import type { Graph } from "../../ir/graph.ts";
 import { printGraph } from "../../ir/print.ts";
-import { type Image, nodesOf, traceImage, traceModule } from "../support/trace.ts";
+import { printType } from "../../ir/typeText.ts";
+import { type Image, nodesOf, refusalOf, traceImage, traceModule } from "../support/trace.ts";
 
 /** A graph without what says where its values come from. */
 const textOf = (graph: Graph): string => printGraph(graph).replaceAll(/ \/\/ .*$/gm, "");
@@ -201,6 +202,13 @@ test("a part of a vector is a run of channels", () => {
     output "y" = %4 "b h w c"
     "
   `);
+});
+
+test("zeros go around a grid on the axes named", () => {
+  const [, padded] = traceImage((x) => x.pad({ w: 2 })).nodes;
+  expect(padded).toMatchObject({ op: "pad", attrs: { before: { w: 2 }, after: { w: 2 } } });
+  expect(padded === undefined ? "" : printType(padded.type)).toBe("[b, h 4, w 9; 8]");
+  expect(refusalOf(() => traceImage((x) => x.pad({ h: 0 })))).toMatch(/pad: h/);
 });
 
 test("an embedding is the product of its table with a choice of row", () => {

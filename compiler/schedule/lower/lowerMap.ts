@@ -124,6 +124,8 @@ export const lowerMeanPrefix = (context: Context, node: NodeOf<"meanPrefix">): L
 
 /** A reduction over axes, of grid and prefix alike. */
 export const lowerReduce = (context: Context, node: NodeOf<"reduce">): Launch => {
+  const input = context.roles.node(node.inputs[0]);
+  if (input.op === "pointwise" && context.roles.isInlined(input.id)) return lowerFoldedPointwise(context, node, input);
   const into = createOperands(context);
   const x = context.view(node.inputs[0]);
   const dropped = x.type.axes.filter(({ axis }) => node.attrs.axes.includes(axis));
@@ -151,6 +153,26 @@ export const lowerReduce = (context: Context, node: NodeOf<"reduce">): Launch =>
     { kind: node.attrs.kind, over, count: literal(over) },
     over,
   );
+};
+
+/** A reduction that computes what it reduces, element by element: neither value has a prefix. */
+const lowerFoldedPointwise = (context: Context, node: NodeOf<"reduce">, inner: NodeOf<"pointwise">): Launch => {
+  const into = createOperands(context);
+  const dropped = inner.type.axes.filter(({ axis }) => node.attrs.axes.includes(axis));
+  const over = extentOf(dropped);
+  const ranges = { ...rowRanges(node.type), i: { min: 0, max: over - 1 } };
+  const at: Coordinates = { ...unflatten(node.type.axes, r), ...unflatten(dropped, i) };
+  const elements = inner.inputs.map((id) => {
+    const view = context.view(id);
+    const own = Object.fromEntries(view.type.axes.map(({ axis }) => [axis, at[axis] ?? literal(0)]));
+    return into.access(view.grid(own, view.type.channels === 1 ? literal(0) : n), ranges);
+  });
+  const fold = { kind: node.attrs.kind, over, count: literal(over) };
+  const axes = ["prefix", ...inner.type.axes.map(({ axis }) => axis)];
+  const coordinates = Object.fromEntries(axes.map((axis) => [`x.${axis}`, at[axis] ?? literal(0)]));
+  const position = { ...coordinates, "x.isPrefix": literal(0), channel: n };
+  const body = simplify(substitute(inner.attrs.body, position), ranges);
+  return mapLaunch(context, node, into, body, elements, fold, (elements.length + 1) * over);
 };
 
 export const lowerPool = (context: Context, node: NodeOf<"pool">): Launch => {

@@ -23,7 +23,7 @@ export type Role =
 export type Roles = {
   readonly of: (id: ValueId) => Role;
   readonly node: (id: ValueId) => Node;
-  /** Whether a pointwise op is computed by the sampling that reads it. */
+  /** Whether a pointwise op is computed by the sampling or the reduction that reads it. */
   readonly isInlined: (id: ValueId) => boolean;
   /** The pointwise op behind a kernel's first node, if one is fused. */
   readonly epilogue: (id: ValueId) => NodeOf<"pointwise"> | null;
@@ -67,7 +67,7 @@ export const assignRoles = (graph: Graph): Roles => {
         roles.set(first, { kind: "kernel", result: value.id });
         roles.set(value.id, { kind: "fused" });
         epilogues.set(first, value);
-      } else if (value.op === "pointwise" && placesPoints(value, uses)) {
+      } else if (value.op === "pointwise" && (placesPoints(value, uses) || isFolded(value, uses, node))) {
         roles.set(value.id, { kind: "fused" });
         inlined.add(value.id);
       } else {
@@ -120,6 +120,17 @@ const placesPoints = (value: NodeOf<"pointwise">, uses: Uses): boolean => {
     use.by.op === "sample" &&
     use.input < 2 &&
     !readsPosition(value.attrs.body)
+  );
+};
+/** What one reduction alone reads is computed where it is folded. */
+const isFolded = (value: NodeOf<"pointwise">, uses: Uses, node: (id: ValueId) => Node): boolean => {
+  const [use, other] = uses.get(value.id) ?? [];
+  return (
+    use !== undefined &&
+    other === undefined &&
+    use !== "output" &&
+    use.by.op === "reduce" &&
+    [value, ...value.inputs.map(node)].every(({ type }) => prefixRows(type) === 0)
   );
 };
 const readsPosition = (body: Scalar): boolean => [...variablesOf(body)].length > 0;
