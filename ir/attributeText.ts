@@ -2,13 +2,19 @@ import type { AxisSize, Op, Ops, WindowAxis } from "./graph.ts";
 import { type Layout, parseLayout, printLayout } from "./layout.ts";
 import type { Pattern } from "./patterns.ts";
 import { printNumbers, printPattern, readNumbers, readPattern } from "./patternText.ts";
+import { type Positions, positionTables } from "./positions.ts";
 import { printScalar, readScalar } from "./scalarText.ts";
 import type { Scalar } from "./scalar.ts";
 import { printNumber, type TextReader } from "./textReader.ts";
 import type { AxisNumbers } from "./patterns.ts";
 
 /** How an attribute's value is written and read. */
-export type Codec<T> = { readonly print: (value: T) => string; readonly read: (reader: TextReader) => T };
+export type Codec<T> = {
+  readonly print: (value: T) => string;
+  readonly read: (reader: TextReader) => T;
+  /** What goes without saying, if anything does: of a last attribute. */
+  readonly unsaid?: T;
+};
 
 const number: Codec<number> = { print: printNumber, read: (reader) => reader.number() };
 const string: Codec<string> = { print: (value) => JSON.stringify(value), read: (reader) => reader.string() };
@@ -84,6 +90,18 @@ const alongAxis: Codec<"channels" | { readonly axis: string }> = {
   },
 };
 
+/** `h query 0 value 2`: the axis, and the tables of the terms that there are. */
+const positions: Codec<Positions | null> = {
+  unsaid: null,
+  print: (value) =>
+    value === null ? "" : [value.axis, ...positionTables(value).map(({ role, table }) => `${role} ${table}`)].join(" "),
+  read: (reader) => {
+    const name = reader.name();
+    const term = (role: string): number | null => (reader.acceptWord(role) ? reader.number() : null);
+    return { axis: name, query: term("query"), key: term("key"), value: term("value") };
+  },
+};
+
 /** `[h y]`: from, to. */
 const renames: Codec<{ readonly [from: string]: string }> = {
   print: (value) =>
@@ -114,6 +132,7 @@ export const attributeCodecs: {
     pattern,
     score: scalar,
     normalize: word("softmax", "count", "none"),
+    positions,
   },
   sample: {
     axes: list(axis),

@@ -1,4 +1,5 @@
 import { GraphError } from "./errors.ts";
+import { dot, positionRows } from "./evaluatePositions.ts";
 import type { AttendAttrs } from "./graph.ts";
 import { multiplyRows } from "./matmul.ts";
 import { type CompiledScalar, compileScalar } from "./scalarEvaluate.ts";
@@ -29,6 +30,7 @@ export const evaluateAttend = (
   batch: number,
 ): Value => {
   const valueDim = v.type.channels / attrs.heads;
+  const { value: positions } = positionRows(attrs, q.type, k.type, tables);
   return mapExamples(type, batch, (result, example) => {
     const values = exampleOf(v, example);
     for (const { head, queries, keys, rows } of attentionWeights([q, k, ...tables], attrs, example)) {
@@ -41,10 +43,14 @@ export const evaluateAttend = (
         { data: weighted, start: 0, stride: valueDim },
       );
       for (const [index, query] of queries.entries()) {
-        result.set(
-          weighted.subarray(index * valueDim, (index + 1) * valueDim),
-          query * type.channels + head * valueDim,
-        );
+        const own = weighted.subarray(index * valueDim, (index + 1) * valueDim);
+        if (positions !== null) {
+          for (const [at, key] of keys.entries()) {
+            const weight = rows[index * keys.length + at] ?? 0;
+            for (const [c, value] of positions(query, key, head).entries()) own[c] = (own[c] ?? 0) + weight * value;
+          }
+        }
+        result.set(own, query * type.channels + head * valueDim);
       }
     }
   });
@@ -60,6 +66,7 @@ export function* attentionWeights(
   const headDim = q.type.channels / heads;
   const [queries, keys] = [exampleOf(q, example), exampleOf(k, example)];
   const score = scoreFunction(attrs, q.type, k.type, tables, example);
+  const positions = positionRows(attrs, q.type, k.type, tables);
   for (const group of visibleKeys(attrs.pattern, q.type, k.type)) {
     const count = group.keys.length;
     if (count === 0) continue;
@@ -77,8 +84,13 @@ export function* attentionWeights(
         );
         for (const [index, query] of own.entries()) {
           const row = rows.subarray(index * count, (index + 1) * count);
-          for (let key = 0; key < count; key++) {
-            row[key] = score((row[key] ?? 0) * scale, query, group.keys[key] ?? 0, head);
+          for (const [at, key] of group.keys.entries()) {
+            let sum = score((row[at] ?? 0) * scale, query, key, head);
+            if (positions.query !== null)
+              sum += dot(queryRows.subarray(index * headDim, (index + 1) * headDim), positions.query(query, key, head));
+            if (positions.key !== null)
+              sum += dot(keyRows.subarray(at * headDim, (at + 1) * headDim), positions.key(query, key, head));
+            row[at] = sum;
           }
           weigh[normalize](row);
         }

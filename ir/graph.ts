@@ -1,5 +1,6 @@
 import type { Layout } from "./layout.ts";
 import type { AxisNumbers, Pattern } from "./patterns.ts";
+import type { Positions } from "./positions.ts";
 import type { Resizing } from "./resizing.ts";
 import type { Scalar } from "./scalar.ts";
 import type { TensorType } from "./types.ts";
@@ -75,7 +76,10 @@ export type Ops = {
     inputs: readonly [x: ValueId];
     attrs: { readonly kind: "mean" | "max"; readonly window: readonly WindowAxis[]; readonly countPadding: boolean };
   };
-  /** normalize(score(scale * q kT)) v over the keys that `pattern` names; tables are what `score` loads from. */
+  /**
+   * normalize(score(scale * q kT) + positions) v over the keys that `pattern` names; tables are what `score` loads from,
+   * and those of relative positions.
+   */
   attend: { inputs: readonly [q: ValueId, k: ValueId, v: ValueId, ...tables: ValueId[]]; attrs: AttendAttrs };
   /**
    * Maps sampled at points that are data, weighted and summed: y[at] = sum over levels and `over` of weight * map(point).
@@ -157,6 +161,7 @@ export type AttendAttrs = {
   readonly score: Scalar;
   /** Softmax over the keys, or the sum divided by the number of keys seen, or as it is. */
   readonly normalize: "softmax" | "count" | "none";
+  readonly positions: Positions | null;
 };
 
 /**

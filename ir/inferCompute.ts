@@ -1,5 +1,6 @@
 import { GraphError } from "./errors.ts";
 import type { AttendAttrs, Ops, WindowAxis } from "./graph.ts";
+import { type Positions, positionTables } from "./positions.ts";
 import { type Extent, noPrefix, sizeOf, type TensorType } from "./types.ts";
 import { printType } from "./typeText.ts";
 
@@ -109,7 +110,7 @@ export const inferReduce = (x: TensorType, { kind, axes }: Ops["reduce"]["attrs"
 
 export const inferAttend = (
   [q, k, v, ...tables]: readonly [q: TensorType, k: TensorType, v: TensorType, ...tables: readonly TensorType[]],
-  { heads }: AttendAttrs,
+  { heads, positions }: AttendAttrs,
 ): TensorType => {
   positive("attend", "heads", heads);
   if (q.channels !== k.channels) {
@@ -130,7 +131,33 @@ export const inferAttend = (
     if (table.prefix.count > 0)
       throw new GraphError(`attend: a table has no prefix tokens, but one is ${printType(table)}`);
   }
+  if (positions !== null) checkPositions(positions, { query: q, key: k, value: v }, tables);
   return { ...q, element: "float", batch: [q, k, v, ...tables].some(({ batch }) => batch), channels: v.channels };
+};
+
+const checkPositions = (
+  positions: Positions,
+  types: { readonly [R in "query" | "key" | "value"]: TensorType },
+  tables: readonly TensorType[],
+): void => {
+  const { axis } = positions;
+  const { size } = extentOf("attend", types.query, axis);
+  const keys = extentOf("attend", types.key, axis).size;
+  if (keys !== size)
+    throw new GraphError(
+      `attend: relative positions want as many keys as queries along "${axis}", not ${keys} and ${size}`,
+    );
+  for (const type of [types.query, types.key]) withoutPrefix("attend with relative positions", type);
+  for (const { role, table } of positionTables(positions)) {
+    const type = tables[table];
+    if (type === undefined) throw new GraphError(`attend: there is no table ${table}, which holds positions`);
+    const { channels } = types[role];
+    const rows = type.axes.length === 1 ? type.axes[0]?.size : undefined;
+    if (rows !== 2 * size - 1 || type.channels !== channels || type.batch)
+      throw new GraphError(
+        `attend: ${printType(type)} holds no ${role} positions along "${axis} ${size}": these are ${2 * size - 1} rows of ${channels} channels`,
+      );
+  }
 };
 
 export const sameTokens = (a: TensorType, b: TensorType): boolean => tokensText(a) === tokensText(b);

@@ -103,6 +103,10 @@ const readAttributes = (reader: TextReader, op: Op): { [name: string]: unknown }
   if (codecs.length === 0) return attributes;
   reader.expect("{");
   for (const [index, [name, codec]] of codecs.entries()) {
+    if (codec.unsaid !== undefined && reader.peek("}")) {
+      attributes[name] = codec.unsaid;
+      continue;
+    }
     if (index > 0) reader.expect(",");
     if (!reader.acceptWord(name)) reader.fail(`expected the attribute "${name}" of ${op}`);
     reader.expect("=");

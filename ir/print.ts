@@ -26,7 +26,9 @@ const printNode = (node: Node): string => {
   const inputs = node.inputs.map((input) => ` %${input}`).join(",");
   const codecs = Object.entries(attributeCodecs[node.op] as { readonly [name: string]: Codec<unknown> });
   const values = node.attrs as { readonly [name: string]: unknown };
-  const attributes = codecs.map(([name, codec]) => `${name}=${codec.print(values[name])}`);
+  const attributes = codecs
+    .filter(([name, codec]) => codec.unsaid === undefined || values[name] !== codec.unsaid)
+    .map(([name, codec]) => `${name}=${codec.print(values[name])}`);
   const braces = attributes.length > 0 ? ` {${attributes.join(", ")}}` : "";
   return `%${node.id}: ${printType(node.type)} = ${node.op satisfies Op}${inputs}${braces}${printPlace(node.span, node.path)}`;
 };

@@ -15,12 +15,12 @@ import {
   grid,
   keep,
   Linear,
-  linear,
   maxPool,
   meanPool,
   Module,
   output,
   parameter,
+  pointwise,
   relu,
   repeat,
   score,
@@ -69,102 +69,115 @@ class AxialAttention extends Module<AttentionConfig> {
   relative = parameter((2 * this.config.planes) / this.config.groups, 2 * this.config.span - 1);
   flatten_index = unused;
 
+  private heads = this.config.groups;
+  /** Channels of a head's values; its queries and keys have half as many. */
+  private depth = this.config.planes / this.heads;
+  private lines = this.config.axis === "h" ? "(b w) c h" : "(b h) c w";
+
   forward(x: Map): Map {
-    const { planes, groups: heads, span, stride, axis } = this.config;
-    const depth = planes / heads;
-    const reach = 2 * span - 1;
-    const lines = axis === "h" ? "(b w) c h" : "(b h) c w";
-    const qkv = this.bn_qkv(keep("qkv_transform", this.qkv_transform(x), lines));
-    const [q, k, v] = keep("bn_qkv", qkv, lines)
-      .heads(heads)
-      .split(depth / 2, depth / 2, depth);
-    const relative = this.relative.grid({ d: 2 * depth });
-    const transposed = relative.unpack({ out: reach }).pack("d");
-    const [toQuery, toKey] = transposed.split(depth / 2, depth / 2, depth);
-    const qr = linear(q.unpack({ head: heads }), toQuery);
-    const kr = linear(k.unpack({ head: heads }), toKey);
-
-    const { scale } = this.bn_similarity();
-    const [ofProduct, ofQuery, ofKey] = scale.split(heads, heads, heads);
-    const scaledQr = qr.mul(ofQuery.unpack({ head: heads })).pack("head");
-    const scaledKr = kr.mul(ofKey.unpack({ head: heads })).pack("head");
-    const options = {
-      heads,
-      keys: along<"h" | "w">(axis),
-      scale: 1,
-      score: score<"h" | "w">(
-        (s, i, j, head) =>
-          s * ofProduct.of(i, head) +
-          scaledQr.of(i, head * reach + i[axis] - j[axis] + span - 1) +
-          scaledKr.of(j, head * reach + j[axis] - i[axis] + span - 1),
-      ),
-    };
-    this.publish(q, k, qr.pack("head"), kr.pack("head"));
-    keep("attn", attentionWeights(q, k, [axis], options), this.pairs);
-
-    const content = attend(q, k, v, options);
-    const weights = attentionWeights(q, k, [axis], { ...options, order: "backwards" });
-    const toValue = relative.slice("d", depth, 2 * depth).rename("d", "out");
-    const position = linear(this.byDistance(weights), toValue).pack("head");
-    // The axes in the order of the map's.
-    const y = this.normalized(content, axis === "h" ? position.pack("w").unpack({ w: x.extent("w") }) : position);
+    const { stride } = this.config;
+    const qkv = keep("bn_qkv", this.bn_qkv(keep("qkv_transform", this.qkv_transform(x), this.lines)), this.lines);
+    const { ofValues, shift, ofPositions } = this.outputNorm();
+    const { options, tables } = this.similarities();
+    const [q, k, v] = this.parts(qkv.mul(ofValues).add(shift));
+    const positions = { ...options.positions, value: this.ofHeads(tables.value, ofPositions) };
+    const y = attend(q, k, v, { ...options, positions });
+    this.publish(qkv);
     if (stride === 1) return keep("", y, asMap);
     return keep("", keep("pooling", meanPool({ size: { h: stride, w: stride } })(y), asMap), asMap);
   }
 
-  private get pairs() {
-    return this.config.axis === "h" ? "(b w) head h key" : "(b h) head w key";
+  private parts(qkv: Map): readonly [q: Map, k: Map, v: Map] {
+    return qkv.heads(this.heads).split(this.depth / 2, this.depth / 2, this.depth);
+  }
+
+  /** Scores whose parts are each scaled by a factor of the head. */
+  private similarities() {
+    const { heads } = this;
+    const { axis } = this.config;
+    const tables = this.tables();
+    const [ofProduct, ofQuery, ofKey] = this.bn_similarity().scale.split(heads, heads, heads);
+    const options = {
+      heads,
+      keys: along<"h" | "w">(axis),
+      scale: 1,
+      score: score<"h" | "w">((s, i, _, head) => s * ofProduct.of(i, head)),
+      positions: {
+        axis,
+        query: this.ofHeads(tables.query, ofQuery.unpack({ head: heads })),
+        key: this.ofHeads(tables.key, ofKey.unpack({ head: heads })),
+      },
+    };
+    return { options, tables };
+  }
+
+  /** Positions of queries, keys and values, which all heads share. */
+  private tables() {
+    const rows = this.relative
+      .grid({ d: 2 * this.depth })
+      .unpack({ row: 2 * this.config.span - 1 })
+      .pack("d");
+    const [query, key, value] = rows.split(this.depth / 2, this.depth / 2, this.depth);
+    return { query, key, value };
+  }
+  /** The same for each head, or times a factor of the head. */
+  private ofHeads(table: Grid<"row">, factor?: Grid<"head">): Grid<"row"> {
+    const each = table.expand({ head: this.heads });
+    return (factor === undefined ? each : each.mul(factor)).pack("head");
   }
 
   /**
-   * The weights of a query by how far the key is behind it, i - j + span - 1, from weights whose keys count backwards: in
-   * rows of 2 span - 1 in place of 2 span, each row begins one place further on.
+   * Content and position are neighbours in the channels, normalised apart and added up. The weights of a query sum to
+   * one: what scales contents scales the values, and what is added to results can be added to the values.
    */
-  private byDistance(weights: Grid<"h" | "w" | "head" | "key">): Grid<"h" | "w" | "head"> {
-    const { span, axis } = this.config;
-    const [rows] = weights
-      .padTo({ key: 2 * span })
-      .pack(axis, "key")
-      .split(span * (2 * span - 1), span);
-    return rows.unpack({ [axis]: span }) as unknown as Grid<"h" | "w" | "head">;
-  }
-
-  /** Content and position are neighbours in the channels: both are normalised, then added up. */
-  private normalized(content: Map, position: Map): Map {
-    const { planes, axis } = this.config;
+  private outputNorm() {
+    const { heads, depth } = this;
     const { scale, shift } = this.bn_output();
-    const [ofContent, ofPosition] = scale.unpack({ d: planes }).split(1, 1);
-    const both = concat([content.unpack({ d: planes }), position.unpack({ d: planes })]);
-    const lines = axis === "h" ? "(b w) c h" : "(b h) c w";
-    keep("bn_output.in", both.pack("d"), lines);
-    keep("bn_output", both.pack("d").mul(scale).add(shift), lines);
-    const sum = shift.unpack({ d: planes }).split(1, 1);
-    return combine(
-      content,
-      [position, ofContent.pack("d"), ofPosition.pack("d"), sum[0].pack("d"), sum[1].pack("d")],
-      (c, p, scaleC, scaleP, shiftC, shiftP) => c * scaleC + shiftC + (p * scaleP + shiftP),
-    );
+    const pairs = { head: heads, d: depth };
+    const [ofContent, ofPosition] = scale.unpack(pairs).split(1, 1);
+    const [contents, positions] = shift.unpack(pairs).split(1, 1);
+    const scales = ofContent.pack("d");
+    const shifts = contents.add(positions).pack("d");
+    // Queries and keys, which stand in front, stay as they are.
+    return {
+      ofValues: concat([pointwise(scales, () => 1), scales]).pack("head"),
+      shift: concat([pointwise(shifts, () => 0), shifts]).pack("head"),
+      ofPositions: ofPosition.pack("d"),
+    };
   }
 
-  /** The three parts of the scores, before and after they are normalised, and their sum. */
-  private publish(q: Map, k: Map, qr: Map, kr: Map) {
-    const { groups: heads, span, axis } = this.config;
-    const reach = 2 * span - 1;
-    const options = { heads, keys: along<"h" | "w">(axis), scale: 1, normalize: "none" } as const;
-    const ofQuery = score<"h" | "w">((_, i, j, head) => qr.of(i, head * reach + i[axis] - j[axis] + span - 1));
-    const ofKey = score<"h" | "w">((_, i, j, head) => kr.of(j, head * reach + j[axis] - i[axis] + span - 1));
+  /** Scores and results in parts, before and after they are normalised. */
+  private publish(qkv: Map) {
+    const { heads, lines } = this;
+    const { axis } = this.config;
+    const pairs = axis === "h" ? "(b w) head h key" : "(b h) head w key";
+    const [q, k, v] = this.parts(qkv);
+    const { options, tables } = this.similarities();
+    keep("attn", attentionWeights(q, k, [axis], options), pairs);
+
+    const plain = { heads, keys: options.keys, scale: 1, normalize: "none" } as const;
     const parts = [
-      attentionWeights(q, k, [axis], options),
-      attentionWeights(q, k, [axis], { ...options, score: ofQuery }),
-      attentionWeights(q, k, [axis], { ...options, score: ofKey }),
+      attentionWeights(q, k, [axis], plain),
+      attentionWeights(q, k, [axis], { ...plain, scale: 0, positions: { axis, query: this.ofHeads(tables.query) } }),
+      attentionWeights(q, k, [axis], { ...plain, scale: 0, positions: { axis, key: this.ofHeads(tables.key) } }),
     ];
     const similarities = concat(parts.map((part) => part.pack("head")));
-    const { scale, shift } = this.bn_similarity();
-    const normalized = similarities.mul(scale).add(shift);
+    const normalized = this.normalized(similarities, this.bn_similarity());
     const channels = axis === "h" ? "(b w) c h key" : "(b h) c w key";
     keep("bn_similarity.in", similarities, channels);
     keep("bn_similarity", normalized, channels);
-    keep("logits", normalized.unpack({ part: 3, head: heads }).sum("part"), this.pairs);
+    keep("logits", normalized.unpack({ part: 3, head: heads }).sum("part"), pairs);
+
+    const content = attend(q, k, v, options);
+    const positions = { ...options.positions, value: this.ofHeads(tables.value) };
+    const position = attend(q, k, v.mul(0), { ...options, positions });
+    const { planes } = this.config;
+    const both = concat([content.unpack({ d: planes }), position.unpack({ d: planes })]).pack("d");
+    keep("bn_output.in", both, lines);
+    keep("bn_output", this.normalized(both, this.bn_output()), lines);
+  }
+  private normalized<A extends string>(x: Grid<A>, { scale, shift }: ReturnType<Norm["forward"]>): Grid<A> {
+    return x.mul(scale).add(shift);
   }
 }
 

@@ -1,9 +1,10 @@
 import type { ValueId } from "../../ir/graph.ts";
+import type { Positions } from "../../ir/positions.ts";
 import type { Scalar } from "../../ir/scalar.ts";
 import { or, select, variable } from "../../ir/scalarBuild.ts";
-import { noPrefix } from "../../ir/types.ts";
+import { noPrefix, type TensorType } from "../../ir/types.ts";
 import { printType } from "../../ir/typeText.ts";
-import { type At, type Axis, positive } from "./axes.ts";
+import { type At, type Axis, positive, sizeAlong } from "./axes.ts";
 import { AnyGrid, type Grid, gridOf } from "./grid.ts";
 import { lowerLambda, position, readsVariable, scalar, type Table } from "./lambda.ts";
 import { Parameter } from "./parameter.ts";
@@ -27,6 +28,20 @@ export type AttendOptions<Q extends Axis, K extends Axis> = {
   readonly score?: Score<NoInfer<Q>, NoInfer<K>>;
   /** Softmax over the keys, or the weighted sum divided by the number of keys seen, or the sum as it is. */
   readonly normalize?: "softmax" | "count" | "none";
+  /** Terms of how far a query lies behind a key, added to the score and to the values. */
+  readonly positions?: RelativePositions<NoInfer<Q> & NoInfer<K>>;
+};
+
+/**
+ * Terms of relative positions along an axis of n positions, q_i · Q[i - j] + k_j · K[j - i], and v_j + V[i - j] in place
+ * of v_j (arXiv 2003.07853, equation 4). A table has one axis, whose row n - 1 + d of 2 n - 1 is for positions d apart,
+ * and the channels of q, k or v, head by head.
+ */
+export type RelativePositions<A extends Axis> = {
+  readonly axis: A;
+  readonly query?: AnyGrid;
+  readonly key?: AnyGrid;
+  readonly value?: AnyGrid;
 };
 
 /**
@@ -73,8 +88,40 @@ export function attend<Q extends Axis, K extends Axis>(
     pattern: keys.lower({ query, key }),
     score: body,
     normalize: options.normalize ?? "softmax",
+    positions: lowerPositions(options.positions, { query, key, value }, tables.length),
   };
-  return gridOf(append("attend", [q.value, k.value, v.value, ...tables.map(tableValue)], attrs));
+  const { query: ofQuery, key: ofKey, value: ofValue } = options.positions ?? {};
+  const ofPositions = [ofQuery, ofKey, ofValue].flatMap((table) => table?.value ?? []);
+  return gridOf(append("attend", [q.value, k.value, v.value, ...tables.map(tableValue), ...ofPositions], attrs));
+}
+
+/** Positions' tables stand behind those of the score. */
+function lowerPositions(
+  given: RelativePositions<Axis> | undefined,
+  types: { readonly [R in "query" | "key" | "value"]: TensorType },
+  first: number,
+): Positions | null {
+  if (given === undefined) return null;
+  const { axis } = given;
+  const size = sizeAlong("attend", types.query, axis);
+  const rows = 2 * size - 1;
+  let next = first;
+  const numbers = (["query", "key", "value"] as const).map((role) => {
+    const table = given[role];
+    if (table === undefined) return null;
+    const [only, ...more] = table.type.axes;
+    const { channels } = types[role];
+    if (only === undefined || more.length > 0 || only.size !== rows || table.type.channels !== channels)
+      fail(
+        "shape-mismatch",
+        { op: "attend", left: printType(types[role]), right: printType(table.type) },
+        `positions along "${axis}", which has ${size}, lie up to ${size - 1} apart either way: ${rows} rows of ${channels} channels`,
+        `the table of ${role} positions`,
+      );
+    return next++;
+  });
+  const [query = null, key = null, value = null] = numbers;
+  return { axis, query, key, value };
 }
 
 function lowerScore(

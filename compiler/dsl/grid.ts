@@ -137,6 +137,7 @@ export class Grid<in out A extends Axis> extends AnyGrid {
     if (given.length === 1 && width % positive("split", "the number of parts", parts) !== 0)
       fail("not-divisible", { what: "the number of channels", size: width, by: parts });
     const widths = given.length > 1 ? given : Array.from({ length: parts }, () => width / parts);
+    for (const each of widths) positive("split", "the width of a part", each);
     const total = widths.reduce((sum, each) => sum + each, 0);
     if (total !== width) {
       const there = this.runs > 1 ? `a head has ${width} channels` : `there are ${width} channels`;

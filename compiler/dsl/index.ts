@@ -1,6 +1,6 @@
 /** The language of models: what a model file imports from "fovea". */
 export type { At, Axis, Sizes } from "./axes.ts";
-export { attend, type AttendOptions, type Score, score } from "./attend.ts";
+export { attend, type AttendOptions, type RelativePositions, type Score, score } from "./attend.ts";
 export type { Schema } from "./config.ts";
 export { constant, deformable, type DeformableOptions } from "./deformable.ts";
 export { type AnyGrid, concat, type Grid } from "./grid.ts";

@@ -1,12 +1,10 @@
 import type { Scalar } from "../../ir/scalar.ts";
-import { add, argument, eq, literal, mul, select, sub, variable } from "../../ir/scalarBuild.ts";
+import { add, argument, eq, literal, mul, select, variable } from "../../ir/scalarBuild.ts";
 import { noPrefix } from "../../ir/types.ts";
 import { attend, type AttendOptions } from "./attend.ts";
 import { type Axis, product, sizeAlong } from "./axes.ts";
 import { type AnyGrid, type Grid, gridOf } from "./grid.ts";
 import { append } from "./trace.ts";
-
-type Order = "forwards" | "backwards";
 
 /**
  * What each query gives each key, after score and normalisation, as numbers on two new axes: `head` and `key`, the
@@ -18,12 +16,11 @@ export function attentionWeights<Q extends Axis, K extends Axis>(
   q: Grid<Q>,
   k: Grid<K>,
   over: readonly NoInfer<K>[],
-  options: AttendOptions<Q, K> & { /** From the first key, or from the last. */ readonly order?: Order } = {},
+  options: AttendOptions<Q, K> = {},
 ): Grid<Q | "head" | "key"> {
-  const { order = "forwards", ...attention } = options;
-  const heads = attention.heads ?? q.runs;
+  const heads = options.heads ?? q.runs;
   const sizes = over.map((axis) => sizeAlong("attentionWeights", k.type, axis));
-  const weighed = attend(q, k, unitVectors(k, over, heads, order), { ...attention, heads });
+  const weighed = attend(q, k, unitVectors(k, over, heads), { ...options, heads });
   return weighed.unpack({ head: heads, key: product(sizes) });
 }
 
@@ -31,7 +28,7 @@ export function attentionWeights<Q extends Axis, K extends Axis>(
  * Of each head, a channel for each position on the axes `over`: one at the token's own, zero at the others. Along the
  * other axes of the keys it is the same, and takes no memory.
  */
-function unitVectors<K extends Axis>(k: Grid<K>, over: readonly K[], heads: number, order: Order): Grid<K> {
+function unitVectors<K extends Axis>(k: Grid<K>, over: readonly K[], heads: number): Grid<K> {
   const { axes } = k.type;
   const extents = over.map((axis) => ({ axis, size: sizeAlong("attentionWeights", k.type, axis) }));
   const count = product(extents.map(({ size }) => size));
@@ -42,8 +39,7 @@ function unitVectors<K extends Axis>(k: Grid<K>, over: readonly K[], heads: numb
     (flat, { axis, size }) => add(mul(flat, size), variable(`x.${axis}`)),
     literal(0),
   );
-  const key = order === "forwards" ? variable("x.key") : sub(count - 1, variable("x.key"));
-  const unit = append("pointwise", [square], { body: select(eq(position, key), argument(0), 0) });
+  const unit = append("pointwise", [square], { body: select(eq(position, variable("x.key")), argument(0), 0) });
   const others = axes.filter(({ axis }) => !extents.some((extent) => extent.axis === axis));
   const everywhere = append("expand", [unit], { sizes: [{ axis: "head", size: heads }, ...others] });
   // The axes in the order of the keys'.

@@ -119,6 +119,10 @@ const operandNames = (kernel: AttentionKernel): ReadonlyMap<number, string> => {
     const prefix = kernel[role].prefix;
     if (prefix !== null && !held.has(prefix.operand)) note(prefix.operand, `${role}_prefix`);
   }
+  for (const role of ["query", "key", "value"] as const) {
+    const table = kernel.positions?.[role] ?? null;
+    if (table !== null && !held.has(table.operand)) note(table.operand, `${role}_positions`);
+  }
   for (const [i, table] of kernel.tables.entries()) if (!held.has(table.operand)) note(table.operand, `table${i}`);
   note(kernel.out.grid.operand, "out");
   const prefix = kernel.out.prefix;

@@ -32,7 +32,8 @@ const times = (text: string, factor: number): string => {
   return /^\w+$/.test(text) ? `${text} * ${factor}` : `(${text}) * ${factor}`;
 };
 
-export const blockView = (text: JobText): BlockView => {
+/** `scale`: the thread block's factor of products, which other members may be read for. */
+export const blockView = (text: JobText, scale: BlockField | null): BlockView => {
   const { job, plan, needs, pointers } = text;
   const digits = digitsOf(text);
   const ofPointers = [...pointers.values()].toSorted((a, b) => pointerPlace(a) - pointerPlace(b));
@@ -61,6 +62,7 @@ export const blockView = (text: JobText): BlockView => {
     step *= count;
   }
   if (needs.block.has("tile")) member("tile", digitText(digits, "tile"));
+  if (scale !== null) members.push(scale);
   return { locals, members };
 };
 

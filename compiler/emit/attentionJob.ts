@@ -1,4 +1,5 @@
 import type { AttentionPlan, Job, Side } from "../schedule/attention/plan.ts";
+import { headFactor } from "../schedule/attention/headFactor.ts";
 import { rowBytes } from "../schedule/attention/tiles.ts";
 import type { AttentionKernel } from "../schedule/kernels.ts";
 import { distance, rowAccess, tokenRanges, type Role, type RowAccess } from "./attentionAccess.ts";
@@ -6,10 +7,12 @@ import { blocksOf, blockView, digitsOf, type BlockView } from "./attentionBlock.
 import { rowsView, type RowsView } from "./attentionRows.ts";
 import { scheduleView, type ScheduleView } from "./attentionSchedule.ts";
 import { biasView, type BiasView } from "./attentionBias.ts";
-import { keepText, scoreText } from "./attentionScore.ts";
-import type { JobText } from "./attentionText.ts";
+import { positionsView, type PositionsView } from "./attentionPositions.ts";
+import { factorText, keepText, scoreText } from "./attentionScore.ts";
+import { functionText, type JobText } from "./attentionText.ts";
 import { tokenView, type TokenView } from "./attentionTokens.ts";
-import { floatLiteral } from "./cudaScalar.ts";
+import { floatLiteral, printCuda } from "./cudaScalar.ts";
+import type { CudaScope } from "./cudaTypes.ts";
 
 /** One job of an attention kernel: a struct that the templates' loops take as an argument. Fields are C++ text or numbers. */
 export type JobView = {
@@ -42,6 +45,8 @@ export type JobView = {
   readonly score: string | null;
   readonly bias: BiasView | null;
   readonly biasCount: number;
+  readonly positions: PositionsView | null;
+  readonly epilogue: string | null;
   readonly schedule: ScheduleView;
   readonly loop: "attend_resident" | "attend_stream";
   /** Thread blocks of an example. */
@@ -65,8 +70,11 @@ export const jobView = (
   const bias = biasView(text);
   const keep = bias === null ? keepText(text) : null;
   const identity = kernel.score.kind === "variable" && kernel.score.name === "s";
-  const score = identity || bias !== null ? null : scoreText(text);
-  const scaledFirst = !identity || kernel.scale <= 0 || kernel.normalize !== "softmax";
+  const factor = headFactor(kernel.score);
+  const score = identity || factor !== null || bias !== null ? null : scoreText(text);
+  const scale = factor === null ? null : factorText(text, name, factor);
+  const positions = positionsView(text);
+  const scaledFirst = !identity || positions !== null || kernel.scale <= 0 || kernel.normalize !== "softmax";
   const schedule = scheduleView(text);
   const [query, key] = [tokenView(text, "q"), tokenView(text, "k")];
   return {
@@ -83,7 +91,7 @@ export const jobView = (
     scaledFirst,
     scale: floatLiteral(kernel.scale),
     log2Scale: floatLiteral((scaledFirst ? 1 : kernel.scale) * Math.LOG2E),
-    block: blockView(text),
+    block: blockView(text, scale),
     query,
     key,
     functions: text.functions,
@@ -95,10 +103,18 @@ export const jobView = (
     score,
     bias,
     biasCount: bias?.count ?? 0,
+    positions,
+    epilogue: epilogueText(kernel),
     schedule,
     loop: tiles.kind === "resident" ? "attend_resident" : "attend_stream",
     blocks: blocksOf(digitsOf(text)),
   };
+};
+
+const epilogueText = ({ epilogue }: AttentionKernel): string | null => {
+  if (epilogue.kind === "argument") return null;
+  const scope: CudaScope = { variables: {}, arguments: [{ type: "float", text: "x" }] };
+  return functionText("static DEV_FN float epilogue(float x)", [`return ${printCuda(epilogue, scope, "float")};`]);
 };
 
 const accessOf = ({ kernel, plan, job }: JobText, role: Role): RowAccess => {

@@ -1,10 +1,21 @@
 import { below, rangeOf, type Interval, type Ranges } from "../../ir/scalarRange.ts";
+import type { Scalar } from "../../ir/scalar.ts";
+import { literal, mul } from "../../ir/scalarBuild.ts";
 import { simplify } from "../../ir/scalarSimplify.ts";
 import { walkScalar } from "../../ir/scalarWalk.ts";
 import { invariant } from "../diagnostics.ts";
 import { pairRanges } from "../schedule/attention/plan.ts";
 import { asFloat } from "./attentionRows.ts";
-import { cudaElement, functionText, isTrue, mayLack, needOfPair, pairScope, type JobText } from "./attentionText.ts";
+import {
+  cudaElement,
+  functionText,
+  isTrue,
+  mayLack,
+  needOfPair,
+  pairScope,
+  type BlockField,
+  type JobText,
+} from "./attentionText.ts";
 import { floatLiteral, printCuda } from "./cudaScalar.ts";
 import { fitsInt, type CudaVariable } from "./cudaTypes.ts";
 
@@ -27,10 +38,20 @@ export const keepText = (text: JobText): string => {
   return terms.join(" && ") || "true";
 };
 
-export const scoreText = (text: JobText): string => {
+export const scoreText = (text: JobText): string => expressionText(text, text.kernel.score);
+
+/** The thread block's own factor of products, computed once: a member of Block. */
+export const factorText = (text: JobText, job: string, factor: Scalar): BlockField => {
+  const { kernel, functions } = text;
+  const value = expressionText(text, mul(literal(kernel.scale), factor));
+  functions.push(functionText("static DEV_FN float scale_of_head(const Block& block)", [`return ${value};`]));
+  return { type: "float", name: "scale", value: `${job}::scale_of_head(block)` };
+};
+
+const expressionText = (text: JobText, expr: Scalar): string => {
   const { kernel, job } = text;
   const ranges: Ranges = { ...pairRanges(job.query.tokens, job.key.tokens), head: below(kernel.heads) };
-  const score = simplify(kernel.score, ranges);
+  const score = simplify(expr, ranges);
   needOfPair(text, score);
   const indexes = new Map<number, readonly Interval[]>();
   walkScalar(score, (part) => {

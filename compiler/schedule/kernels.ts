@@ -89,6 +89,19 @@ export type AttentionKernel = {
   readonly out: TokenAccess;
   /** Tables of `score` (load number i): element access in variables `i0`, `i1`, … (one per index). */
   readonly tables: readonly Access[];
+  /** Applied to each element of the result, argument 0; the argument itself where there is nothing to do. */
+  readonly epilogue: Scalar;
+  /** Terms of relative positions; see ir/positions.ts. */
+  readonly positions: KernelPositions | null;
+};
+/** Tables of positions along an axis: element access in variables `head`, `row` and `c` (channel within the head). */
+export type KernelPositions = {
+  readonly axis: string;
+  /** Positions of the axis; a table has 2 * size - 1 rows. */
+  readonly size: number;
+  readonly query: Access | null;
+  readonly key: Access | null;
+  readonly value: Access | null;
 };
 /** `prefix` is null where the type has no prefix tokens. Offsets are contiguous in `c`, and `head` advances by the head's width. */
 export type TokenAccess = { readonly grid: Access; readonly prefix: Access | null };

@@ -2,11 +2,15 @@
 // and later every 8th group of 4 value columns.
 #pragma once
 #include "bias.cuh"
+#include "positions.cuh"
 #include "softmax.cuh"
 
 DEV float component(const float4& v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
 
-template <class P> struct ExactSlab {
+DEV float fma4(const float4& a, const float4& b, float sum) { return fmaf(a.w, b.w, fmaf(a.z, b.z, fmaf(a.y, b.y, fmaf(a.x, b.x, sum)))); }
+
+template <class P, class Positions_ = NoPositions> struct ExactSlab {
+  using Positions = Positions_;
   using E = float;
   using Block = typename P::Block;
   static constexpr int key_bytes = round_up(P::head_dim * 4, 16), value_bytes = round_up(P::value_dim * 4, 16);
@@ -19,6 +23,7 @@ template <class P> struct ExactSlab {
   float top[4], sum[4];
   uint32_t bias;
   int code[4];
+  PositionPlace positions;
 
   DEV_FN void start(uint32_t query_rows, uint32_t weights) {
     queries = query_rows;
@@ -47,13 +52,15 @@ template <class P> struct ExactSlab {
       else relate<Keys / 8, false>(s, key0 + (int)column);
     } else {
       if constexpr (P::scaled_first) {
+        const float scale = scale_of<P>(block, 0);
 #pragma unroll
         for (int r = 0; r < 4; r++)
 #pragma unroll
-          for (int j = 0; j < Keys / 8; j++) s[r][j] *= P::scale;
+          for (int j = 0; j < Keys / 8; j++) s[r][j] *= scale;
       }
       if (P::has_score || masked) mask<Keys / 8>(s, block, query0 + (int)row0, key0 + (int)column, masked);
     }
+    if constexpr (Positions::query || Positions::key) add_positions<Keys / 8>(s, keys, row0, column, key0);
     if constexpr (P::normalize == Normalize::softmax) step<Keys / 8>(s);
     else count<Keys / 8>(s);
 #pragma unroll
@@ -63,6 +70,7 @@ template <class P> struct ExactSlab {
         sts(weight_chunk(row0 + r, (column >> 2) + 2 * j) + (column & 3) * 4, s[r][j]);
     __syncwarp();
     weigh<Keys>(values, row0, column);
+    if constexpr (Positions::value) weigh_positions<Keys>(row0, column, key0);
     __syncwarp();
   }
 
@@ -77,7 +85,8 @@ template <class P> struct ExactSlab {
       for (int c = 0; c < chunks_of_lane; c++)
         if (chunks % 8 == 0 || column + 8 * c < (uint32_t)chunks)
           sts(to + Rows<value_bytes>::at(row0 + r, column + 8 * c),
-              make_float4(o[r][4 * c] * inverse, o[r][4 * c + 1] * inverse, o[r][4 * c + 2] * inverse, o[r][4 * c + 3] * inverse));
+              make_float4(epilogue_of<P>(o[r][4 * c] * inverse, 0), epilogue_of<P>(o[r][4 * c + 1] * inverse, 0), epilogue_of<P>(o[r][4 * c + 2] * inverse, 0),
+                          epilogue_of<P>(o[r][4 * c + 3] * inverse, 0)));
     }
     __syncwarp();
   }
@@ -100,7 +109,7 @@ template <class P> struct ExactSlab {
       for (int j = 0; j < Columns; j++) {
         const float4 k = lds<float4>(keys + j * 8 * key_bytes + R::at(column, chunk));
 #pragma unroll
-        for (int r = 0; r < 4; r++) s[r][j] = fmaf(q[r].w, k.w, fmaf(q[r].z, k.z, fmaf(q[r].y, k.y, fmaf(q[r].x, k.x, s[r][j]))));
+        for (int r = 0; r < 4; r++) s[r][j] = fma4(q[r], k, s[r][j]);
       }
     }
   }
@@ -124,6 +133,62 @@ template <class P> struct ExactSlab {
         const typename P::Query query = P::query_at(block, row + r);
         if (masked && !P::keep(block, query, key)) s[r][j] = hidden;
         else if constexpr (P::has_score) s[r][j] = P::score(block, s[r][j], query, key);
+      }
+    }
+  }
+
+  /** s becomes s + q Q[i - j] + k K[j - i]: the rows of four neighbouring queries are neighbours. */
+  template <int Columns> DEV_FN void add_positions(float (&s)[4][Columns], uint32_t keys, uint32_t row0, uint32_t column, int key0) const {
+    using R = Rows<key_bytes>;
+    const uint32_t behind = positions.query + row0 - key0 - column, before = positions.key - row0 + key0 + column;
+    const uint32_t of_queries = positions.tables, of_keys = positions.tables + PositionTiles<P, ExactSlab>::keys;
+#pragma unroll 1
+    for (int chunk = 0; chunk < R::chunks; chunk++) {
+      float4 q[4];
+      if constexpr (Positions::query) {
+#pragma unroll
+        for (int r = 0; r < 4; r++) q[r] = lds<float4>(queries + R::at(row0 + r, chunk));
+      }
+#pragma unroll
+      for (int j = 0; j < Columns; j++) {
+        float4 k;
+        if constexpr (Positions::key) k = lds<float4>(keys + j * 8 * key_bytes + R::at(column, chunk));
+#pragma unroll
+        for (int r = 0; r < 4; r++) {
+          if constexpr (Positions::query) s[r][j] = fma4(q[r], lds<float4>(of_queries + R::at(behind + r - 8 * j, chunk)), s[r][j]);
+          if constexpr (Positions::key) s[r][j] = fma4(k, lds<float4>(of_keys + R::at(before - r + 8 * j, chunk)), s[r][j]);
+        }
+      }
+    }
+  }
+
+  /** o += a V[i - j]. */
+  template <int Keys> DEV_FN void weigh_positions(uint32_t row0, uint32_t column, int key0) {
+    using R = Rows<value_bytes>;
+    const uint32_t table = positions.tables + PositionTiles<P, ExactSlab>::values;
+#pragma unroll 1
+    for (int k4 = 0; k4 < Keys / 4; k4++) {
+      float4 w[4];
+#pragma unroll
+      for (int r = 0; r < 4; r++) w[r] = lds<float4>(weight_chunk(row0 + r, k4));
+      const uint32_t behind = positions.query + row0 - key0 - k4 * 4;
+#pragma unroll
+      for (int c = 0; c < chunks_of_lane; c++) {
+        const uint32_t chunk = chunks % 8 == 0 || column + 8 * c < (uint32_t)chunks ? column + 8 * c : 0;
+        // Four queries and four keys lie at seven distances.
+#pragma unroll
+        for (int apart = -3; apart <= 3; apart++) {
+          const float4 v = lds<float4>(table + R::at(behind + apart, chunk));
+#pragma unroll
+          for (int r = 0; r < 4; r++)
+            if (r - apart >= 0 && r - apart < 4) {
+              const float weight = component(w[r], r - apart);
+              o[r][4 * c] = fmaf(weight, v.x, o[r][4 * c]);
+              o[r][4 * c + 1] = fmaf(weight, v.y, o[r][4 * c + 1]);
+              o[r][4 * c + 2] = fmaf(weight, v.z, o[r][4 * c + 2]);
+              o[r][4 * c + 3] = fmaf(weight, v.w, o[r][4 * c + 3]);
+            }
+        }
       }
     }
   }

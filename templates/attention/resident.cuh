@@ -1,6 +1,7 @@
 // All keys of a group of tokens in shared memory; a warp takes slabs of 16 queries. q, k and v are read once each.
 #pragma once
 #include "bias.cuh"
+#include "positions.cuh"
 
 /** The width of a span of keys, as an argument. */
 template <int Keys> struct Span { static constexpr int keys = Keys; };
@@ -10,7 +11,8 @@ template <class P, class Slab> struct ResidentTiles {
   // A warp with more than one slab loads the queries of the next one while it works, if there is room for them.
   static constexpr int buffers = slabs > P::warps ? P::query_buffers : 1;
   static constexpr uint32_t slab_bytes = 16 * (Slab::key_bytes > Slab::value_bytes ? Slab::key_bytes : Slab::value_bytes);
-  static constexpr uint32_t values = P::key_slots * Slab::key_bytes, queries = values + P::key_slots * Slab::value_bytes;
+  static constexpr uint32_t values = P::key_slots * Slab::key_bytes, positions = values + P::key_slots * Slab::value_bytes;
+  static constexpr uint32_t queries = positions + PositionTiles<P, Slab>::bytes;
   static constexpr uint32_t scratch = queries + P::warps * buffers * slab_bytes;
   static constexpr uint32_t bias = scratch + P::warps * Slab::scratch_bytes;
   static constexpr uint32_t bytes = bias + BiasTiles<P>::bytes;
@@ -27,6 +29,7 @@ template <class P, class Slab> DEV void attend_resident(const typename P::Block&
   P::template load_keys<P::key_slots, P::warps * 32>(block, 0, keys, values, threadIdx.x);
   if (T::slabs % P::warps == 0 || warp < T::slabs) P::load_queries(block, (int)warp * 16, queries);
   if constexpr (P::bias_count > 0) load_bias<P>(block, keys + T::bias);
+  PositionTiles<P, Slab>::load(block, keys + T::positions);
   cp_async_commit();
   cp_async_wait<0>();
   __syncthreads();
@@ -41,6 +44,7 @@ template <class P, class Slab> DEV void attend_resident(const typename P::Block&
     Slab work;
     work.start(queries, scratch);
     if constexpr (P::bias_count > 0) work.place(block, slab * 16, keys + T::bias);
+    if constexpr (Slab::Positions::any) work.positions = {keys + T::positions, slab * 16 + P::key_slots, P::query_slots - slab * 16};
     P::visit(block, slab, [&](auto span, int key0, bool masked) {
       work.template attend<decltype(span)::keys>(block, keys + key0 * Slab::key_bytes, values + key0 * Slab::value_bytes, slab * 16, key0, masked);
     });

@@ -1,6 +1,7 @@
 // Keys pass by in blocks, two of which are in shared memory: one at work, one on its way. A warp keeps 16 queries.
 #pragma once
 #include "bias.cuh"
+#include "positions.cuh"
 
 /** A block of keys that a tile of queries meets, and whether every query sees every key of it. */
 struct KeyBlock {
@@ -11,7 +12,8 @@ struct KeyBlock {
 template <class P, class Slab> struct StreamTiles {
   static constexpr uint32_t slab_bytes = 16 * (Slab::key_bytes > Slab::value_bytes ? Slab::key_bytes : Slab::value_bytes);
   static constexpr uint32_t key_tile = P::span * Slab::key_bytes, value_tile = P::span * Slab::value_bytes;
-  static constexpr uint32_t values = 2 * key_tile, queries = values + 2 * value_tile;
+  static constexpr uint32_t values = 2 * key_tile, positions = values + 2 * value_tile;
+  static constexpr uint32_t queries = positions + PositionTiles<P, Slab>::bytes;
   static constexpr uint32_t scratch = queries + P::warps * slab_bytes, bias = scratch + P::warps * Slab::scratch_bytes;
   static constexpr uint32_t bytes = bias + BiasTiles<P>::bytes;
 };
@@ -30,11 +32,14 @@ template <class P, class Slab> DEV void attend_stream(const typename P::Block& b
   KeyBlock now = P::key_block(block, 0);
   if (count > 0) P::template load_keys<P::span, P::warps * 32>(block, now.key0, keys, values, threadIdx.x);
   if constexpr (P::bias_count > 0) load_bias<P>(block, keys + T::bias);
+  PositionTiles<P, Slab>::load(block, keys + T::positions);
   cp_async_commit();
 
   Slab work;
   work.start(queries, keys + T::scratch + warp * Slab::scratch_bytes);
   if constexpr (P::bias_count > 0) work.place(block, query0, keys + T::bias);
+  // Rows are counted from the thread block's first query.
+  if constexpr (Slab::Positions::any) work.positions = {keys + T::positions, (int)warp * 16 + P::key_slots, (P::warps - (int)warp) * 16};
   for (int i = 0; i < count; i++) {
     cp_async_wait<0>();
     __syncthreads();  // block i is there, and nobody reads block i - 1 any more

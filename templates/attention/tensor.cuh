@@ -2,6 +2,7 @@
 // g = lane / 4 and g + 8: of each block of 8 columns, columns 2 * (lane % 4) and the next one.
 #pragma once
 #include "bias.cuh"
+#include "skew.cuh"
 #include "softmax.cuh"
 
 /** The A fragment of 16 rows, channels 16 * step and on; where 8 are left, the upper half is zero in registers. */
@@ -52,36 +53,115 @@ template <class E, int Bytes, bool Aligned, int Blocks> DEV void dot_keys(float 
   }
 }
 
-/** o[16 queries][values] += weights v; the weights go from the accumulator's registers straight into A fragments. */
-template <class E, int Bytes, bool Aligned, int Blocks>
-DEV void weigh_values(float (&o)[Bytes / 16][4], const float (&weights)[Blocks][4], uint32_t values) {
+/** products[16 rows of a][16 rows of b] of channels. */
+template <class E, int Bytes, bool Aligned> DEV void position_products(float (&products)[2][4], uint32_t a, uint32_t b) {
+#pragma unroll
+  for (int e = 0; e < 4; e++) products[0][e] = products[1][e] = 0;
+  dot_keys<E, Bytes, Aligned, 2>(products, a, b);
+}
+
+/** o[16 queries][values] += a v: the A fragment of 16 rows of v. */
+template <class E, int Bytes, bool Aligned> DEV void weigh_rows(float (&o)[Bytes / 16][4], const uint32_t (&a)[4], uint32_t rows) {
   using R = Rows<Bytes>;
   constexpr int pairs = R::chunks / 2;
   const uint32_t lane = lane_id();
+  uint32_t b[R::chunks][2];
+  if constexpr (pairs > 0) {
+    uint32_t at[pairs], f[pairs][4];
+#pragma unroll
+    for (int c = 0; c < pairs; c++) at[c] = R::template pair_at<Aligned>(rows, lane & 15, lane >> 4, c);
+    ldmatrix_x4_trans_n<pairs>(f, at);
+#pragma unroll
+    for (int c = 0; c < 2 * pairs; c++) b[c][0] = f[c / 2][c % 2 * 2], b[c][1] = f[c / 2][c % 2 * 2 + 1];
+  }
+  if constexpr (R::chunks % 2 != 0) {
+    const uint32_t at[1] = {rows + R::at(lane & 15, R::chunks - 1)};
+    uint32_t f[1][2];
+    ldmatrix_x2_trans_n<1>(f, at);
+    b[R::chunks - 1][0] = f[0][0], b[R::chunks - 1][1] = f[0][1];
+  }
+  mma_row<E, R::chunks>(o, a, b);
+}
+
+/** o[16 queries][values] += weights v; the weights go from the accumulator's registers straight into A fragments. */
+template <class E, int Bytes, bool Aligned, int Blocks>
+DEV void weigh_values(float (&o)[Bytes / 16][4], const float (&weights)[Blocks][4], uint32_t values) {
 #pragma unroll
   for (int i = 0; i < Blocks / 2; i++) {
     const float(&left)[4] = weights[2 * i], (&right)[4] = weights[2 * i + 1];
     const uint32_t a[4] = {pack2<E>(left[0], left[1]), pack2<E>(left[2], left[3]), pack2<E>(right[0], right[1]), pack2<E>(right[2], right[3])};
-    uint32_t b[R::chunks][2];
-    if constexpr (pairs > 0) {
-      uint32_t at[pairs], f[pairs][4];
-#pragma unroll
-      for (int c = 0; c < pairs; c++) at[c] = R::template pair_at<Aligned>(values, lane & 15, lane >> 4, c) + i * 16 * Bytes;
-      ldmatrix_x4_trans_n<pairs>(f, at);
-#pragma unroll
-      for (int c = 0; c < 2 * pairs; c++) b[c][0] = f[c / 2][c % 2 * 2], b[c][1] = f[c / 2][c % 2 * 2 + 1];
-    }
-    if constexpr (R::chunks % 2 != 0) {
-      const uint32_t at[1] = {values + i * 16 * Bytes + R::at(lane & 15, R::chunks - 1)};
-      uint32_t f[1][2];
-      ldmatrix_x2_trans_n<1>(f, at);
-      b[R::chunks - 1][0] = f[0][0], b[R::chunks - 1][1] = f[0][1];
-    }
-    mma_row<E, R::chunks>(o, a, b);
+    weigh_rows<E, Bytes, Aligned>(o, a, values + i * 16 * Bytes);
   }
 }
 
-template <class P> struct TensorSlab {
+/** s[16 queries][8 * Blocks keys] += q Q[i - j]; `row` of the table is for the first query and the first key. */
+template <class E, int Bytes, bool Aligned, int Blocks>
+DEV void add_query_positions(float (&s)[Blocks][4], uint32_t queries, uint32_t table, int row) {
+  const Skew skew;
+  // Products with 16 rows of the table at a time, of which each key further on wants those before.
+  float near[2][4], far[2][4];
+  position_products<E, Bytes, Aligned>(near, queries, table + row * Bytes);
+#pragma unroll
+  for (int i = 0; i < Blocks / 2; i++) {
+    position_products<E, Bytes, Aligned>(far, queries, table + (row - 16 * (i + 1)) * Bytes);
+#pragma unroll
+    for (int e = 0; e < 2; e++) {
+      s[2 * i][e] += skew.row(e, far[1][0], far[1][1], near[0][0], near[0][1]);
+      s[2 * i][2 + e] += skew.row(e, near[0][2], near[0][3], near[1][2], near[1][3]);
+      s[2 * i + 1][e] += skew.row(e, far[0][0], far[0][1], far[1][0], far[1][1]);
+      s[2 * i + 1][2 + e] += skew.row(e, far[1][2], far[1][3], near[0][2], near[0][3]);
+    }
+#pragma unroll
+    for (int e = 0; e < 4; e++) near[0][e] = far[0][e], near[1][e] = far[1][e];
+  }
+}
+
+/** s[16 queries][8 * Blocks keys] += k K[j - i]; `row` of the table is for the first query and the first key. */
+template <class E, int Bytes, bool Aligned, int Blocks>
+DEV void add_key_positions(float (&s)[Blocks][4], uint32_t keys, uint32_t table, int row) {
+  const Skew skew;
+#pragma unroll
+  for (int i = 0; i < Blocks / 2; i++) {
+    // Rows of the table against 16 keys, the keys in columns: the 16 rows before `row + 16 * i`, and the 16 from there on.
+    float before[2][4], from[2][4];
+    position_products<E, Bytes, Aligned>(before, table + (row + 16 * (i - 1)) * Bytes, keys + i * 16 * Bytes);
+    position_products<E, Bytes, Aligned>(from, table + (row + 16 * i) * Bytes, keys + i * 16 * Bytes);
+#pragma unroll
+    for (int e = 0; e < 2; e++) {
+      s[2 * i][e] += skew.column(e, before[0][2 + e], from[0][e]);
+      s[2 * i][2 + e] += skew.column(e, before[0][e], before[0][2 + e]);
+      s[2 * i + 1][e] += skew.column(e, from[1][e], from[1][2 + e]);
+      s[2 * i + 1][2 + e] += skew.column(e, before[1][2 + e], from[1][e]);
+    }
+  }
+}
+
+/** o[16 queries][values] += weights V[i - j]; `row` of the table is for the first query and the first key. */
+template <class E, int Bytes, bool Aligned, int Blocks>
+DEV void weigh_positions(float (&o)[Bytes / 16][4], const float (&weights)[Blocks][4], uint32_t table, int row) {
+  const Skew skew;
+  // Element e of row g in block i, and in the upper half of row g + 8 in block i + 1: they move together.
+  const auto pair = [&](int i, int e) {
+    const float low = i >= 0 && i < Blocks ? weights[i < 0 ? 0 : i % Blocks][e] : 0, high = i + 1 >= 0 && i + 1 < Blocks ? weights[i + 1 < 0 ? 0 : (i + 1) % Blocks][2 + e] : 0;
+    return pack2<E>(low, high);
+  };
+#pragma unroll
+  for (int i = Blocks; i >= 0; i -= 2) {
+    // The weights by rows of the table: 8 rows from row - 8 * i, and the 8 behind them.
+    uint32_t moved[2][2];
+#pragma unroll
+    for (int half = 0; half < 2; half++)
+#pragma unroll
+      for (int e = 0; e < 2; e++)
+        moved[half][e] = skew.row(e, pair(i - half - 1, 0), pair(i - half - 1, 1), pair(i - half, 0), pair(i - half, 1));
+    const uint32_t a[4] = {lower_halves(moved[0][0], moved[0][1]), upper_halves(moved[0][0], moved[0][1]), lower_halves(moved[1][0], moved[1][1]),
+                           upper_halves(moved[1][0], moved[1][1])};
+    weigh_rows<E, Bytes, Aligned>(o, a, table + (row - 8 * i) * Bytes);
+  }
+}
+
+template <class P, class Positions_ = NoPositions> struct TensorSlab {
+  using Positions = Positions_;
   using E = typename P::Element;
   using Block = typename P::Block;
   static constexpr int key_bytes = round_up(P::head_dim * 2, 16), value_bytes = round_up(P::value_dim * 2, 16);
@@ -94,6 +174,7 @@ template <class P> struct TensorSlab {
   float top[2], sum[2];
   uint32_t bias;
   int code[2];
+  PositionPlace positions;
 
   DEV_FN void start(uint32_t query_rows, uint32_t) {
     queries = query_rows;
@@ -120,15 +201,22 @@ template <class P> struct TensorSlab {
       else relate<Keys / 8, false>(s, key0);
     } else {
       if constexpr (P::scaled_first) {
+        const float scale = scale_of<P>(block, 0);
 #pragma unroll
         for (int i = 0; i < Keys / 8; i++)
 #pragma unroll
-          for (int e = 0; e < 4; e++) s[i][e] *= P::scale;
+          for (int e = 0; e < 4; e++) s[i][e] *= scale;
       }
       if (P::has_score || masked) mask<Keys / 8>(s, block, query0, key0, masked);
     }
+    if constexpr (Positions::query)
+      add_query_positions<E, key_bytes, aligned, Keys / 8>(s, queries, positions.tables, positions.query - key0);
+    if constexpr (Positions::key)
+      add_key_positions<E, key_bytes, aligned, Keys / 8>(s, keys, positions.tables + PositionTiles<P, TensorSlab>::keys, positions.key + key0);
     if constexpr (P::normalize == Normalize::softmax) step<Keys / 8>(s);
     else count<Keys / 8>(s);
+    if constexpr (Positions::value)
+      weigh_positions<E, value_bytes, aligned, Keys / 8>(o, s, positions.tables + PositionTiles<P, TensorSlab>::values, positions.query - key0);
     weigh_values<E, value_bytes, aligned, Keys / 8>(o, s, values);
   }
 
@@ -146,7 +234,7 @@ template <class P> struct TensorSlab {
     for (int half = 0; half < 2; half++)
 #pragma unroll
       for (int i = 0; i < R::chunks; i++)
-        sts(to + R::at(row + 8 * half, i) + byte, pack2<E>(o[i][2 * half] * inverse[half], o[i][2 * half + 1] * inverse[half]));
+        sts(to + R::at(row + 8 * half, i) + byte, pack2<E>(epilogue_of<P>(o[i][2 * half] * inverse[half], 0), epilogue_of<P>(o[i][2 * half + 1] * inverse[half], 0)));
     __syncwarp();
   }
 

@@ -195,7 +195,7 @@ const byPosition: { readonly [K in Exclude<Op, "input" | "parameter">]: Rule<K> 
       return sum(cell) / (countPadding ? positionsOf(window).length : cell.length);
     },
   attend:
-    ({ heads, scale, pattern, score, normalize }, inputs) =>
+    ({ heads, scale, pattern, score, normalize, positions }, inputs) =>
     (b, at, p, c) => {
       const [q, k, v] = [first(inputs), second(inputs), third(inputs)];
       const [headDim, valueDim] = [q.type.channels / heads, v.type.channels / heads];
@@ -228,7 +228,24 @@ const byPosition: { readonly [K in Exclude<Op, "input" | "parameter">]: Rule<K> 
               index.at(-1) ?? 0,
             );
           };
-          return { key, s: evaluateScalar(score, { variables: { ...variables, head, s: product * scale }, load }) };
+          const scored = evaluateScalar(score, { variables: { ...variables, head, s: product * scale }, load });
+          const apart = (at[positions?.axis ?? ""] ?? 0) - (key.at[positions?.axis ?? ""] ?? 0);
+          const ofTable = (number: number | null | undefined, distance: number, width: number, d: number): number => {
+            const table = typeof number === "number" ? inputs[3 + number] : undefined;
+            const [rows] = table?.type.axes ?? [];
+            if (table === undefined || rows === undefined) return 0;
+            const row = { [rows.axis]: (rows.size - 1) / 2 + distance };
+            return table.of(0, row, false, head * width + d);
+          };
+          const ofPositions = sum(
+            range(headDim).map(
+              (d) =>
+                q.of(q.type.batch ? b : 0, at, p, head * headDim + d) * ofTable(positions?.query, apart, headDim, d) +
+                repeated(k, b, key.at, key.isPrefix, head * headDim + d) * ofTable(positions?.key, -apart, headDim, d),
+            ),
+          );
+          const value = ofTable(positions?.value, apart, valueDim, c % valueDim);
+          return { key, value, s: scored + ofPositions };
         })
         .filter(({ s }) => s !== -Infinity);
       const top = Math.max(...seen.map(({ s }) => s));
@@ -238,7 +255,7 @@ const byPosition: { readonly [K in Exclude<Op, "input" | "parameter">]: Rule<K> 
           : normalize === "count"
             ? s / seen.length
             : s;
-      return sum(seen.map(({ key, s }) => weight(s) * repeated(v, b, key.at, key.isPrefix, c)));
+      return sum(seen.map(({ key, s, value }) => weight(s) * (repeated(v, b, key.at, key.isPrefix, c) + value)));
     },
   grid: (_, inputs) => first(inputs).of,
   prefix: (_, inputs) => (b, at, __, c) => first(inputs).of(b, at, true, c),

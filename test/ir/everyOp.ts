@@ -56,6 +56,17 @@ export const everyOp: { readonly [K in Op]: readonly string[] } = {
 %2 = attend %0, %1, %1 {heads=1, scale=1, pattern=intersect(where(q.n < k.m), every(m 2; phase 0)), score=s, normalize=count}`,
     `%0: [b, h 4, w 5; 4] = input {name="q", layout="b h w c"}
 %1 = attend %0, %0, %0 {heads=2, scale=0.5, pattern=window(h 2, w 3; shift h 1, w 2), score=max(s, 0), normalize=none}`,
+    `%0: [b, h 4, w 2; 4] = input {name="q", layout="b h w c"}
+%1: [b, h 4, w 2; 4] = input {name="k", layout="b h w c"}
+%2: [b, h 4, w 2; 6] = input {name="v", layout="b h w c"}
+%3: [2] = parameter {name="scale", shape=[2], layout="c"}
+%4: [row 7; 4] = parameter {name="behind", shape=[7, 4], layout="row c"}
+%5: [row 7; 4] = parameter {name="before", shape=[7, 4], layout="row c"}
+%6: [row 7; 6] = parameter {name="values", shape=[7, 6], layout="row c"}
+%7 = attend %0, %1, %2, %3, %4, %5, %6 {heads=2, scale=1, pattern=along(h), score=s * table0[head], normalize=softmax, positions=h query 1 key 2 value 3}`,
+    `%0: [b, h 3; 4] = input {name="x", layout="b h c"}
+%1: [row 5; 4] = parameter {name="before", shape=[5, 4], layout="row c"}
+%2 = attend %0, %0, %0, %1 {heads=1, scale=0.5, pattern=all, score=s, normalize=count, positions=h key 0}`,
   ],
   sample: [
     `%0: [b, q 3, head 2, level 2, point 3; 2] = input {name="at", layout="b q head level point c"}

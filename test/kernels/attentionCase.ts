@@ -3,7 +3,7 @@ import type { Access, AttentionKernel, KernelHeader, Operand, TokenAccess } from
 import type { Target } from "../../compiler/schedule/target.ts";
 import type { Pattern } from "../../ir/patterns.ts";
 import { predicate } from "../../ir/predicate.ts";
-import { add, literal, mul, variable } from "../../ir/scalarBuild.ts";
+import { add, argument, literal, mul, variable } from "../../ir/scalarBuild.ts";
 import { compileScalar, evaluateScalar } from "../../ir/scalarEvaluate.ts";
 import { variablesOf } from "../../ir/scalarWalk.ts";
 import { tokensOf } from "../../ir/tokens.ts";
@@ -35,9 +35,13 @@ export type AttentionCase = {
   readonly score?: Scalar;
   readonly normalize?: AttentionKernel["normalize"];
   readonly batch?: number;
+  readonly epilogue?: Scalar;
   /** Shapes of the tables that the score reads, channels last. */
   readonly tables?: readonly (readonly number[])[];
+  /** Terms of relative positions along an axis. */
+  readonly positions?: { readonly axis: string; readonly terms: readonly PositionRole[] };
 };
+type PositionRole = "query" | "key" | "value";
 
 export const grid = (axes: { readonly [axis: string]: number }, prefix: Prefix = noPrefix): TensorType => ({
   element: "float",
@@ -87,6 +91,9 @@ export const attentionKernel = (test: AttentionCase): AttentionKernel => {
     exampleSize: rowsOf(type) * width,
   });
   const tables = test.tables ?? [];
+  const line = sizeOf(query, test.positions?.axis ?? "") ?? 0;
+  const terms = test.positions?.terms ?? [];
+  const widthOf = (role: PositionRole): number => (role === "value" ? valueDim : headDim);
   const first = together ? 2 : 4;
   const operands = [
     ...(together
@@ -97,6 +104,11 @@ export const attentionKernel = (test: AttentionCase): AttentionKernel => {
       storage: "f32",
       exampleStride: 0,
       exampleSize: shape.reduce((a, b) => a * b, 1),
+    })),
+    ...terms.map((role): Operand => ({
+      storage: precision,
+      exampleStride: 0,
+      exampleSize: heads * (2 * line - 1) * widthOf(role),
     })),
   ];
   const reads = together
@@ -110,6 +122,17 @@ export const attentionKernel = (test: AttentionCase): AttentionKernel => {
         denseTokens(key, 1, heads * headDim, headDim, 0),
         denseTokens(key, 2, heads * valueDim, valueDim, 0),
       ];
+  const table = (role: PositionRole): Access | null => {
+    const place = terms.indexOf(role);
+    if (place < 0) return null;
+    const row = add(mul(variable("head"), 2 * line - 1), variable("row"));
+    return {
+      operand: first + tables.length + place,
+      offset: add(mul(row, widthOf(role)), variable("c")),
+      valid: literal(1),
+      fill: 0,
+    };
+  };
   const [q, k, v] = reads;
   if (q === undefined || k === undefined || v === undefined) throw new Error("three accesses");
   return {
@@ -130,12 +153,17 @@ export const attentionKernel = (test: AttentionCase): AttentionKernel => {
     k,
     v,
     out: denseTokens(query, together ? 1 : 3, heads * valueDim, valueDim, 0),
+    epilogue: test.epilogue ?? argument(0),
     tables: tables.map((shape, i) => ({
       operand: first + i,
       offset: shape.reduce<Scalar>((sum, size, axis) => add(mul(sum, size), variable(`i${axis}`)), literal(0)),
       valid: literal(1),
       fill: 0,
     })),
+    positions:
+      test.positions === undefined
+        ? null
+        : { axis: test.positions.axis, size: line, query: table("query"), key: table("key"), value: table("value") },
   };
 };
 
@@ -240,6 +268,7 @@ export const attentionReference = (
     const out = elementsOf(kernel, kernel.out, kernel.query, kernel.valueDim, example);
     const rows = new Float64Array(queries * kernel.heads * kernel.valueDim);
     const score = scoreOf(kernel, values, example);
+    const positions = positionsOf(kernel, values);
     for (let i = 0; i < queries; i++)
       for (let head = 0; head < kernel.heads; head++) {
         const scores: number[] = [];
@@ -251,7 +280,7 @@ export const attentionReference = (
             s +=
               (q[(i * kernel.heads + head) * kernel.headDim + c] ?? 0) *
               (k[(j * kernel.heads + head) * kernel.headDim + c] ?? 0);
-          const value = score(kernel.scale * s, i, j, head);
+          const value = score(kernel.scale * s, i, j, head) + positions.score(i, j, head, q, k);
           if (value === -Infinity) continue;
           scores.push(value);
           seen.push(j);
@@ -260,8 +289,13 @@ export const attentionReference = (
         for (let c = 0; c < kernel.valueDim; c++) {
           let sum = 0;
           for (const [n, j] of seen.entries())
-            sum += (weights[n] ?? 0) * (v[(j * kernel.heads + head) * kernel.valueDim + c] ?? 0);
-          rows[(i * kernel.heads + head) * kernel.valueDim + c] = sum;
+            sum +=
+              (weights[n] ?? 0) *
+              ((v[(j * kernel.heads + head) * kernel.valueDim + c] ?? 0) + positions.value(i, j, head, c));
+          rows[(i * kernel.heads + head) * kernel.valueDim + c] = evaluateScalar(kernel.epilogue, {
+            variables: {},
+            arguments: [sum],
+          });
         }
       }
     for (const { at, index, row, head, c, valid } of out) {
@@ -270,6 +304,32 @@ export const attentionReference = (
     }
   }
   return results;
+};
+
+/** What terms of relative positions add to the score of a pair, and to a value's channel. */
+const positionsOf = (kernel: AttentionKernel, values: readonly (Float64Array | null)[]) => {
+  const { positions, heads, headDim } = kernel;
+  const at = (type: TensorType): Int32Array => tokenVariable(tokensOf(type), positions?.axis ?? "");
+  const [ofQuery, ofKey] = [at(kernel.query), at(kernel.key)];
+  const element = (access: Access | null, apart: number, head: number, c: number): number => {
+    if (access === null || positions === null) return 0;
+    const offset = evaluateScalar(access.offset, { variables: { head, row: positions.size - 1 + apart, c } });
+    return values[access.operand]?.[offset] ?? Number.NaN;
+  };
+  return {
+    score: (query: number, key: number, head: number, q: Float64Array, k: Float64Array): number => {
+      const apart = (ofQuery[query] ?? 0) - (ofKey[key] ?? 0);
+      let sum = 0;
+      if (positions === null) return sum;
+      for (let c = 0; c < headDim; c++) {
+        sum += (q[(query * heads + head) * headDim + c] ?? 0) * element(positions.query, apart, head, c);
+        sum += (k[(key * heads + head) * headDim + c] ?? 0) * element(positions.key, -apart, head, c);
+      }
+      return sum;
+    },
+    value: (query: number, key: number, head: number, c: number): number =>
+      element(positions?.value ?? null, (ofQuery[query] ?? 0) - (ofKey[key] ?? 0), head, c),
+  };
 };
 
 const weightsOf = (scores: readonly number[], normalize: AttentionKernel["normalize"]): readonly number[] => {

@@ -87,3 +87,15 @@ export const neighbourhood = (precision: Precision): NamedAttention =>
     headDim: 64,
     heads: 2,
   });
+
+/** Axial-DeepLab's: a line with terms of relative positions. */
+export const positions = (precision: Precision, size: number, headDim: number): NamedAttention =>
+  named("positions", "softmax(q kT + q rq + k rk) (v + rv) along a line", precision, {
+    pattern: along("h"),
+    query: grid({ h: size, w: size }),
+    headDim,
+    valueDim: 2 * headDim,
+    heads: 8,
+    scale: 1,
+    positions: { axis: "h", terms: ["query", "key", "value"] },
+  });

@@ -145,6 +145,7 @@ export const randomGraph = (choices: readonly number[]): Graph => {
           pattern,
           score: { kind: "variable", name: "s" },
           normalize: "softmax",
+          positions: null,
         });
       }
       case 12:

@@ -267,7 +267,7 @@ const runAttention = (kernel: AttentionKernel, run: Run): void => {
             (sum, key, i) => sum + (weights[i] ?? 0) * read(accessOf(kernel.v, key), { ...key.at, head, c }),
             0,
           );
-          write(accessOf(kernel.out, query), { ...query.at, head, c }, result);
+          write(accessOf(kernel.out, query), { ...query.at, head, c }, value(kernel.epilogue, {}, [result]));
         }
       }
   }

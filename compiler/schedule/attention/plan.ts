@@ -23,7 +23,7 @@ import { divide, type Division } from "./partition.ts";
 import { reducePattern } from "./reduce.ts";
 import { biasBytes, biasPlaces, relativeBias, type BiasPlaces, type RelativeBias } from "./relative.ts";
 import { pairsOf, scheduleOf, type BlockSchedule } from "./schedule.ts";
-import { chooseTiles, minBlocks, sharedBytes, valueColumnsOf, type Tiles } from "./tiles.ts";
+import { chooseTiles, minBlocks, rowBytes, sharedBytes, valueColumnsOf, type Tiles } from "./tiles.ts";
 
 /** How an attention is cut up: one job, or one for the grid's queries and one for the prefix tokens'. */
 export type AttentionPlan = {
@@ -77,7 +77,8 @@ export type SlotMap = TokenMap & {
 export const planAttention = (kernel: AttentionKernel, target: Target = usualTarget): AttentionPlan => {
   const valueColumns = valueColumnsOf(kernel.valueDim, kernel.precision);
   const drafts = divide(kernel.pattern, kernel).map((division) => draftJob(kernel, division, valueColumns, target));
-  const problem = { precision: kernel.precision, headDim: kernel.headDim, valueColumns };
+  const positionBytes = positionBytesOf(kernel, valueColumns);
+  const problem = { precision: kernel.precision, headDim: kernel.headDim, valueColumns, positionBytes };
   // The jobs of a kernel share its thread blocks' size: the largest that leaves each of them enough shared memory.
   let warps = Math.max(...drafts.map(({ tiles }) => tiles.warps));
   const takes = ({ tiles, places }: Draft): number =>
@@ -87,7 +88,7 @@ export const planAttention = (kernel: AttentionKernel, target: Target = usualTar
   return {
     jobs,
     warps,
-    minBlocks: minBlocks(kernel.precision, valueColumns, warps),
+    minBlocks: minBlocks(problem, { warps, span: Math.max(...jobs.map(({ tiles }) => tiles.span)) }),
     sharedBytes: Math.max(
       ...jobs.map(({ tiles, bias }) => sharedBytes({ ...problem, biasCount: bias?.count ?? 0 }, tiles)),
     ),
@@ -129,6 +130,7 @@ const draftJob = (kernel: AttentionKernel, division: Division, valueColumns: num
     keys: Math.max(1, key.count),
     biasCount: places?.count ?? 0,
     target,
+    positionBytes: positionBytesOf(kernel, valueColumns),
   });
   return { division, groups, query, key, places, tiles };
 };
@@ -155,6 +157,13 @@ const groupTokens = (
     query: tokensOf(kernel.query, division, { grid: queries !== "prefix", prefix: queries !== "grid" }, inner),
     key: tokensOf(kernel.key, division, { grid: keys.has("grid"), prefix: keys.has("prefix") }, inner),
   };
+};
+
+/** Bytes of a row of all tables of relative positions. */
+const positionBytesOf = ({ positions, headDim, precision }: AttentionKernel, valueColumns: number): number => {
+  const { query = null, key = null, value = null } = positions ?? {};
+  const [ofKeys, ofValues] = [rowBytes(headDim, precision), rowBytes(valueColumns, precision)];
+  return (query === null ? 0 : ofKeys) + (key === null ? 0 : ofKeys) + (value === null ? 0 : ofValues);
 };
 
 /** Half of what a thread block takes where two share a multiprocessor. */
@@ -229,10 +238,12 @@ const bestSpan = (tiles: Tiles, arrange: (tiles: Tiles) => Arrangement): Arrange
   return others.reduce((best, each) => (each.cost < best.cost ? each : best));
 };
 
+/** Whether it reads tables at places of tokens. */
 const readsTables = (score: Scalar): boolean => {
   let found = false;
   walkScalar(score, (part) => {
-    if (part.kind === "load") found = true;
+    if (part.kind === "load" && part.index.some((index) => [...variablesOf(index)].some((name) => name !== "head")))
+      found = true;
   });
   return found;
 };

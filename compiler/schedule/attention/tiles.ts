@@ -15,6 +15,8 @@ export type TileProblem = {
   /** Elements of a table of relative biases in shared memory; 0: none. */
   readonly biasCount: number;
   readonly target: Target;
+  /** Bytes of a row of all tables of relative positions in shared memory; 0: none. */
+  readonly positionBytes: number;
 };
 
 export type Tiles =
@@ -55,7 +57,9 @@ export const mostResidentKeys = 1024;
  * Keys a step: 64 keep 32 score registers beside the 32 sums of head dimension 64. Wider heads have more sums and take
  * narrower steps, or registers spill.
  */
-const widestSpan = ({ precision, valueColumns }: TileProblem): number => {
+const widestSpan = ({ precision, valueColumns, keys, positionBytes }: TileProblem): number => {
+  // Products with rows of relative positions are in registers beside the scores; one step alone keeps fewer of them.
+  if (positionBytes > 0) return valueColumns > 160 ? 16 : precision !== "f32" && keys <= 64 ? 64 : 32;
   if (precision === "f32") return valueColumns <= 64 ? 64 : 32;
   return valueColumns <= 96 ? 64 : valueColumns <= 160 ? 32 : 16;
 };
@@ -70,9 +74,14 @@ export const valueColumnsOf = (valueDim: number, precision: Precision): number =
 };
 
 /** Thread blocks that registers must leave room for on a multiprocessor. */
-export const minBlocks = (precision: Precision, valueColumns: number, warps: number): number => {
-  const registers =
-    precision === "f32" ? (valueColumns <= 64 ? 168 : 255) : valueColumns <= 96 ? 128 : valueColumns <= 160 ? 168 : 255;
+export const minBlocks = (
+  { precision, valueColumns, positionBytes }: Pick<TileProblem, "precision" | "valueColumns" | "positionBytes">,
+  { warps, span }: { readonly warps: number; readonly span: number },
+): number => {
+  const [fewer, more] = precision === "f32" ? [168, 255] : [128, 168];
+  const narrow = positionBytes > 0 && (precision === "f32" || span === 64) ? more : fewer;
+  const most = precision === "f32" ? 64 : 96;
+  const registers = valueColumns <= most ? narrow : precision !== "f32" && valueColumns <= 160 ? 168 : 255;
   return Math.max(1, Math.floor(65536 / (registers * warps * 32)));
 };
 
@@ -107,14 +116,22 @@ export const chooseTiles = (problem: TileProblem): Tiles => {
   }
 };
 
-const residentTiles = ({ queries, keys, groups }: TileProblem, span: number): ResidentTiles | undefined => {
+const residentTiles = (
+  { queries, keys, groups, positionBytes }: TileProblem,
+  span: number,
+): ResidentTiles | undefined => {
   if (keys > mostResidentKeys) return undefined;
-  const groupsPerUnit = Math.min(groups, Math.max(1, Math.floor(16 / Math.max(queries, keys))));
+  // Where positions count, slots are positions of one line.
+  const most = positionBytes > 0 ? 1 : Math.min(groups, Math.floor(16 / Math.max(queries, keys)));
+  const groupsPerUnit = Math.max(1, most);
   const querySlots = roundUp(groupsPerUnit * queries, 16);
   const keySlots = roundUp(groupsPerUnit * keys, 16);
   const slabs = querySlots / 16;
   // Four slabs keep four warps busy; several units share a thread block only where one step covers the keys of a unit.
-  const units = keySlots <= span ? Math.max(1, Math.min(Math.floor(4 / slabs), Math.ceil(groups / groupsPerUnit))) : 1;
+  const units =
+    keySlots <= span && positionBytes === 0
+      ? Math.max(1, Math.min(Math.floor(4 / slabs), Math.ceil(groups / groupsPerUnit)))
+      : 1;
   return {
     kind: "resident",
     warps: warpsFor(slabs * units),
@@ -159,7 +176,7 @@ const warpsFor = (slabs: number): number => {
 
 /** As the static sums of templates/attention/resident.cuh and stream.cuh. */
 export const sharedBytes = (
-  problem: Pick<TileProblem, "precision" | "headDim" | "valueColumns" | "biasCount">,
+  problem: Pick<TileProblem, "precision" | "headDim" | "valueColumns" | "biasCount" | "positionBytes">,
   tiles: Tiles,
 ): number => {
   const key = rowBytes(problem.headDim, problem.precision);
@@ -167,7 +184,13 @@ export const sharedBytes = (
   const scratch = problem.precision === "f32" ? 16 * 64 * 4 : 0;
   const slab = 16 * Math.max(key, value);
   const bias = biasBytes(tiles.kind === "resident" ? tiles.units * tiles.keySlots : tiles.keySlots, problem.biasCount);
-  if (tiles.kind === "stream") return 2 * tiles.span * (key + value) + tiles.warps * (slab + scratch) + bias;
+  const positions = problem.positionBytes * positionRows(tiles);
+  if (tiles.kind === "stream")
+    return 2 * tiles.span * (key + value) + tiles.warps * (slab + scratch) + bias + positions;
   const buffers = (tiles.querySlots * tiles.units) / 16 > tiles.warps ? tiles.queryBuffers : 1;
-  return tiles.units * tiles.keySlots * (key + value) + tiles.warps * (buffers * slab + scratch) + bias;
+  return tiles.units * tiles.keySlots * (key + value) + tiles.warps * (buffers * slab + scratch) + bias + positions;
 };
+
+/** Rows of a table of relative positions: as many as slots of a thread block's queries and of the keys together. */
+export const positionRows = (tiles: Tiles): number =>
+  (tiles.kind === "resident" ? tiles.querySlots : 16 * tiles.warps) + tiles.keySlots;

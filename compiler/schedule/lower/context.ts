@@ -3,7 +3,7 @@ import { layoutOffset } from "../../../ir/layoutOffset.ts";
 import type { Pattern } from "../../../ir/patterns.ts";
 import type { Linear, Origin, WeightExpr } from "../../../ir/program.ts";
 import type { Scalar } from "../../../ir/scalar.ts";
-import { add, literal, mul } from "../../../ir/scalarBuild.ts";
+import { add, floorDiv, literal, mod, mul } from "../../../ir/scalarBuild.ts";
 import { substitute } from "../../../ir/scalarWalk.ts";
 import { visibleKeys } from "../../../ir/visibleKeys.ts";
 import { prefixRows, rowsOf, type Precision, type StorageType, type TensorType } from "../../../ir/types.ts";
@@ -54,6 +54,8 @@ export type Context = {
   readonly root: (root: Root) => RootMemory;
   /** A table of a score, channel by channel where it is known when weights are loaded: a head reads its elements side by side. */
   readonly table: (id: ValueId) => View;
+  /** A table of rows that hold each head's channels: head by head, stored as the kernel computes, where it is known when weights are loaded. */
+  readonly headTable: (id: ValueId, heads: number) => View;
   /** How many pairs of a query and a key a pattern lets meet. */
   readonly visiblePairs: (pattern: Pattern, query: TensorType, key: TensorType) => number;
 };
@@ -122,6 +124,29 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision):
       prefix: (at, c) => place(flatten(prefixAxes(type), at), c),
     };
   };
+  const headTable = (id: ValueId, heads: number): View => {
+    const { type } = roles.node(id);
+    const role = roles.of(id);
+    if (role.kind !== "constant" || prefixRows(type) > 0) return view(id);
+    const [rows, width] = [rowsOf(type), type.channels / heads];
+    const root = `head table ${id}`;
+    const byHead: WeightExpr = { kind: "reshape", of: role.expr, shape: [rows, heads, width] };
+    roots.set(root, {
+      source: { kind: "weight", value: { kind: "permute", of: byHead, order: [1, 0, 2] }, storage: precision },
+      operand: { storage: precision, exampleStride: 0, exampleSize: rows * type.channels },
+    });
+    const place = (row: Scalar, c: Scalar): Place => ({
+      root,
+      offset: add(mul(add(mul(floorDiv(c, width), rows), row), width), mod(c, width)),
+      ...certain,
+    });
+    return {
+      type,
+      rows: place,
+      grid: (at, c) => place(flatten(type.axes, at), c),
+      prefix: (at, c) => place(flatten(prefixAxes(type), at), c),
+    };
+  };
   const pairs = new Map<string, number>();
   return {
     graph,
@@ -139,6 +164,7 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision):
     memory,
     view,
     table,
+    headTable,
     root: (root) => {
       const found = roots.get(root);
       if (!found) throw new Error(`internal: no memory for ${root}`);

@@ -58,7 +58,7 @@ const lowerNode = (context: Context, first: Node, result: ValueId): Launch => {
         ? lowerProduct(context, first, result)
         : lowerGroupedConvolution(context, first, result);
     case "attend":
-      return lowerAttention(context, first);
+      return lowerAttention(context, first, result);
     case "sample":
       return lowerSample(context, first);
     case "pointwise":

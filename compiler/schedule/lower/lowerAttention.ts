@@ -1,18 +1,20 @@
-import type { NodeOf } from "../../../ir/graph.ts";
-import { add, mul, variable } from "../../../ir/scalarBuild.ts";
+import type { NodeOf, ValueId } from "../../../ir/graph.ts";
+import { positionTables } from "../../../ir/positions.ts";
+import { add, argument, literal, mul, variable } from "../../../ir/scalarBuild.ts";
 import type { Ranges } from "../../../ir/scalarRange.ts";
-import { prefixRows } from "../../../ir/types.ts";
-import type { AttentionKernel, TokenAccess } from "../kernels.ts";
+import { prefixRows, sizeOf } from "../../../ir/types.ts";
+import { compileError } from "../../diagnostics.ts";
+import type { Access, AttentionKernel, KernelPositions, TokenAccess } from "../kernels.ts";
 import { prefixAxes, type View } from "../view.ts";
 import type { Context, Launch } from "./context.ts";
 import { buffersOf, createOperands, namedCoordinates, type Operands } from "./operands.ts";
 import { describe, launchWork, originOf } from "./origin.ts";
 
 /** An attention: every view of its queries, keys and values has become part of their address maps. */
-export const lowerAttention = (context: Context, attend: NodeOf<"attend">): Launch => {
+export const lowerAttention = (context: Context, attend: NodeOf<"attend">, result: ValueId): Launch => {
   const into = createOperands(context);
   const [q, k, v, ...tables] = attend.inputs;
-  const { heads, scale, pattern, score, normalize } = attend.attrs;
+  const { heads, scale, pattern, score, normalize, positions } = attend.attrs;
   const query = context.view(q);
   const key = context.view(k);
   const value = context.view(v);
@@ -36,7 +38,9 @@ export const lowerAttention = (context: Context, attend: NodeOf<"attend">): Laun
     q: reads[0],
     k: reads[1],
     v: reads[2],
-    tables: tables.map((table) => {
+    positions: positions === null ? null : kernelPositions(context, attend, into),
+    tables: tables.map((table, number) => {
+      if (positionTables(positions).some((term) => term.table === number)) return unread;
       const view = context.table(table);
       const at = Object.fromEntries(view.type.axes.map(({ axis }, i) => [axis, variable(`i${i}`)]));
       const ranges: Ranges = Object.fromEntries(
@@ -48,8 +52,12 @@ export const lowerAttention = (context: Context, attend: NodeOf<"attend">): Laun
         [channel]: { min: 0, max: view.type.channels - 1 },
       });
     }),
-    out: tokens(context.view(attend.id), heads, into),
+    epilogue: context.roles.epilogue(attend.id)?.attrs.body ?? argument(0),
+    out: tokens(context.view(result), heads, into),
   };
+  refuseOtherPatterns(kernel, attend);
+  const terms = positionTables(positions);
+  const ofPositions = terms.reduce((sum, { role }) => sum + (role === "value" ? valueDim : headDim), 0);
   const pairs = context.visiblePairs(pattern, query.type, key.type);
   const out = kernel.out.grid.operand;
   return {
@@ -59,10 +67,55 @@ export const lowerAttention = (context: Context, attend: NodeOf<"attend">): Laun
     reads: buffersOf(into.sources.filter((_, i) => i !== out)),
     writes: buffersOf(into.sources.filter((_, i) => i === out)),
     inPlace: [],
-    origin: originOf(context, attend, attend.id),
-    shapes: describe(context, attend, attend.id),
-    work: launchWork(context, attend, attend.id, 2 * pairs * heads * (headDim + valueDim)),
+    origin: originOf(context, attend, result),
+    shapes: describe(context, attend, result),
+    work: launchWork(context, attend, result, 2 * pairs * heads * (headDim + valueDim + ofPositions)),
   };
+};
+
+/** Of a table that the score does not read. */
+const unread: Access = { operand: 0, offset: literal(0), valid: literal(0), fill: 0 };
+
+const kernelPositions = (context: Context, attend: NodeOf<"attend">, into: Operands): KernelPositions => {
+  const [q, , , ...tables] = attend.inputs;
+  const { positions, heads } = attend.attrs;
+  const axis = positions?.axis ?? "";
+  const size = sizeOf(context.roles.node(q).type, axis) ?? 1;
+  const access = (number: number | null): Access | null => {
+    const table = number === null ? undefined : tables[number];
+    if (table === undefined) return null;
+    const view = context.headTable(table, heads);
+    const width = view.type.channels / heads;
+    const at = { [view.type.axes[0]?.axis ?? ""]: variable("row") };
+    return into.access(view.grid(at, add(mul(variable("head"), width), variable("c"))), {
+      head: { min: 0, max: heads - 1 },
+      row: { min: 0, max: 2 * size - 2 },
+      c: { min: 0, max: width - 1 },
+    });
+  };
+  return {
+    axis,
+    size,
+    query: access(positions?.query ?? null),
+    key: access(positions?.key ?? null),
+    value: access(positions?.value ?? null),
+  };
+};
+
+/** Tiles of queries and keys meet neighbouring rows of the tables where both are neighbours on a line. */
+const refuseOtherPatterns = ({ positions, query, pattern }: AttentionKernel, attend: NodeOf<"attend">): void => {
+  if (positions === null) return;
+  const others = query.axes.filter(({ axis, size }) => axis !== positions.axis && size > 1);
+  const isLine =
+    pattern.kind === "along"
+      ? pattern.axes.every((axis) => axis === positions.axis || (sizeOf(query, axis) ?? 1) === 1)
+      : pattern.kind === "all" && others.length === 0;
+  if (isLine) return;
+  throw compileError(
+    "unsupported-op",
+    { op: "attend", because: `terms of relative positions along "${positions.axis}" want keys along it alone` },
+    { span: attend.span, hint: `keys: along("${positions.axis}")` },
+  );
 };
 
 const tokens = (view: View, heads: number, into: Operands): TokenAccess => {

@@ -1,7 +1,8 @@
-import type { Node, ValueId } from "../../../ir/graph.ts";
+import type { AttendAttrs, Node, ValueId } from "../../../ir/graph.ts";
 import type { Linear, Origin } from "../../../ir/program.ts";
 import { bytesOf, rowsOf, type TensorType } from "../../../ir/types.ts";
 import type { AxisNumbers, Pattern } from "../../../ir/patterns.ts";
+import { positionTables } from "../../../ir/positions.ts";
 import type { Scalar } from "../../../ir/scalar.ts";
 import { variable } from "../../../ir/scalarBuild.ts";
 import { geluArgument } from "../../../ir/scalarGelu.ts";
@@ -46,12 +47,20 @@ const coreFormula = (context: Context, first: Node): string => {
     case "conv":
       return `conv(${x}, ${weight})`;
     case "attend":
-      return `${first.attrs.normalize}(${printScalar(substitute(first.attrs.score, { s: variable(`${shortNumber(first.attrs.scale)} q k^T`) }))}) v, ${first.attrs.heads} heads, keys ${patternText(first.attrs.pattern)}`;
+      return attendFormula(first.attrs);
     case "pointwise":
       return bodyText(first.attrs.body, names);
     default:
       return `${first.op}(${names.join(", ")})`;
   }
+};
+
+const attendFormula = ({ normalize, score, scale, heads, pattern, positions }: AttendAttrs): string => {
+  const scores = printScalar(substitute(score, { s: variable(`${shortNumber(scale)} q k^T`) }));
+  const has = (role: string): boolean => positionTables(positions).some((each) => each.role === role);
+  const terms = `${has("query") ? " + q Q[i - j]^T" : ""}${has("key") ? " + k K[j - i]^T" : ""}`;
+  const values = has("value") ? "(v + V[i - j])" : "v";
+  return `${normalize}(${scores}${terms}) ${values}, ${heads} heads, keys ${patternText(pattern)}`;
 };
 
 const shortNumber = (value: number): string => `${Number(value.toPrecision(6))}`;

@@ -108,7 +108,7 @@ const joinsProducts = (value: NodeOf<"normalize">, uses: Uses): boolean =>
 
 /** A convolution in groups is a fold, which has none. */
 const takesEpilogue = (value: Node): boolean =>
-  value.op === "conv" ? value.attrs.groups === 1 : ["linear", "normalize", "softmax"].includes(value.op);
+  value.op === "conv" ? value.attrs.groups === 1 : ["linear", "normalize", "softmax", "attend"].includes(value.op);
 
 /** Points and weights that one sampling alone reads are computed where it reads them. */
 const placesPoints = (value: NodeOf<"pointwise">, uses: Uses): boolean => {
@@ -148,7 +148,8 @@ const kernelInFront = (
     (id) => open.has(id) && uses.get(id)?.length === 1 && sameElements(node(id).type, value.type),
   );
   const last = joined.toSorted((a, b) => b - a)[0];
-  if (last === undefined) return null;
+  // An attention applies functions of its result alone.
+  if (last === undefined || (node(last).op === "attend" && value.inputs.length > 1)) return null;
   const first = open.get(last) ?? null;
   open.delete(last);
   return first;
