@@ -108,7 +108,7 @@ export async function weightFigures(device: Device): Promise<readonly Figure[]> 
   return [figure("preparing weights", size / 1e6 / seconds, "MB/s", { note })];
 }
 
-function drawnCheckpoint({ parameters }: Program): Checkpoint {
+export function drawnCheckpoint({ parameters }: Program): Checkpoint {
   const tensors = parameters.map(({ name, shape }) => {
     const deviation = 1 / Math.sqrt(product(shape.slice(1)));
     return [name, { shape, values: () => seededValues({ name, mean: 0, deviation }, product(shape)) }] as const;
@@ -116,7 +116,7 @@ function drawnCheckpoint({ parameters }: Program): Checkpoint {
   return { source: "drawn weights", tensors: new Map(tensors) };
 }
 
-const drawnInputs = ({ inputs }: Program): Inputs =>
+export const drawnInputs = ({ inputs }: Program): Inputs =>
   Object.fromEntries(
     inputs.map(({ name, shape }) => {
       const extents = shape.map((size) => (typeof size === "number" ? size : size.batchTimes));
