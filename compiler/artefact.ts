@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from "node:crypto";
 import { mkdir, open, readFile, rename, rm, writeFile, readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import type { Kernel, Program, PtxasReport } from "../ir/program.ts";
+import { manifestOf, type Programs } from "../ir/manifest.ts";
+import type { Kernel, Program } from "../ir/program.ts";
 import { artefactMark, printManifest } from "../ir/programText.ts";
 import type { Compiled } from "./compile.ts";
 import { packageVersion } from "./packageRoot.ts";
@@ -14,24 +15,33 @@ export class ArtefactError extends Error {
 
 const manifestName = "manifest.json";
 
-/** A program with its images, and all files of its artefact but the manifest, by path. */
-export type PackedArtefact = { readonly program: Program; readonly files: ReadonlyMap<string, Uint8Array> };
+/** Programs with their images, and all files of their artefact but the manifest, by path. */
+export type PackedArtefact = { readonly programs: Programs; readonly files: ReadonlyMap<string, Uint8Array> };
+
+/** Programs that were compiled together, and the texts of their kernels. */
+export type Family = { readonly programs: Programs; readonly sources: Compiled["sources"] };
 
 /**
  * Names the images kernels/NAME.TARGET.cubin (.ptx for those that newer GPUs compile, .so for the emulated device) and
  * sums up every file. `more` are other files, by path.
  */
 export function packArtefact(
-  { program, sources }: Pick<Compiled, "program" | "sources">,
+  { programs, sources }: Family,
   images: readonly KernelImage[],
   more: ReadonlyMap<string, Uint8Array> = new Map(),
 ): PackedArtefact {
   const files = new Map<string, Uint8Array>();
   for (const [path, source] of sources) files.set(path, Buffer.from(source, "utf8"));
-  const kernels = program.kernels.map((kernel) => withImages(kernel, images, files));
+  for (const { kernel, target, image } of images) files.set(imagePath(kernel, target), image);
   for (const [path, content] of more) files.set(path, content);
   const checksums = Object.fromEntries([...files].map(([path, content]) => [path, sha256(content)]));
-  return { program: { ...program, kernels, checksums }, files };
+  const packed = (program: Program): Program => ({
+    ...program,
+    kernels: program.kernels.map((kernel) => withImages(kernel, images)),
+    checksums,
+  });
+  const [first, ...others] = programs;
+  return { programs: [packed(first), ...others.map(packed)], files };
 }
 
 /** Artefacts of this ending are one file. */
@@ -43,13 +53,13 @@ export const isFilePlace = (place: string): boolean => place.endsWith(".fovea");
  * there and whenever the disk is full. `where` may be missing, an empty folder, or an artefact; anything else is left
  * alone and refused.
  */
-export async function writeArtefact({ program, files }: PackedArtefact, where: string): Promise<void> {
+export async function writeArtefact({ programs, files }: PackedArtefact, where: string): Promise<void> {
   const place = resolve(where);
   const isFile = isFilePlace(where);
   await (isFile ? fileMustBeReplaceable(place) : mustBeReplaceable(place));
   const draft = beside(place);
   const manifest = Buffer.from(
-    printManifest(program, packageVersion(), (text) => sha256(Buffer.from(text))),
+    printManifest(manifestOf(programs), packageVersion(), (text) => sha256(Buffer.from(text))),
     "utf8",
   );
   const all = new Map([...files, [manifestName, manifest]]);
@@ -85,17 +95,16 @@ function encodeFile(files: ReadonlyMap<string, Uint8Array>): Uint8Array {
   return Buffer.concat([length, text, ...files.values()]);
 }
 
-function withImages(kernel: Kernel, images: readonly KernelImage[], files: Map<string, Uint8Array>): Kernel {
-  const paths: Record<string, string> = {};
-  const reports: Record<string, PtxasReport> = {};
-  for (const { target, image, ptxas } of images.filter((each) => each.kernel === kernel.name)) {
-    const path = `${dirname(kernel.source)}/${kernel.name}.${target}.${extensionOf(target)}`;
-    files.set(path, image);
-    paths[target] = path;
-    if (ptxas !== null) reports[target] = ptxas;
-  }
-  return { ...kernel, images: paths, ptxas: reports };
+function withImages(kernel: Kernel, images: readonly KernelImage[]): Kernel {
+  const own = images.filter((each) => each.kernel === kernel.name);
+  return {
+    ...kernel,
+    images: Object.fromEntries(own.map(({ target }) => [target, imagePath(kernel.name, target)])),
+    ptxas: Object.fromEntries(own.flatMap(({ target, ptxas }) => (ptxas === null ? [] : [[target, ptxas]]))),
+  };
 }
+
+const imagePath = (kernel: string, target: string): string => `kernels/${kernel}.${target}.${extensionOf(target)}`;
 
 function extensionOf(target: string): string {
   if (target === "emulated") return "so";

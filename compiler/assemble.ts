@@ -1,9 +1,22 @@
-import type { Graph } from "../ir/graph.ts";
+import { printExtents } from "../ir/contract.ts";
+import type { Graph, Span } from "../ir/graph.ts";
 import { layoutShape } from "../ir/layoutOffset.ts";
-import type { Argument, BufferRef, Kernel, Port, Program, Step, Weight, WeightExpr } from "../ir/program.ts";
+import type {
+  Argument,
+  BufferRef,
+  Extents,
+  Kernel,
+  ParameterSlot,
+  Port,
+  Program,
+  Step,
+  Weight,
+  WeightExpr,
+} from "../ir/program.ts";
 import { exactJson } from "../ir/programText.ts";
 import { bytesOf, type StorageType } from "../ir/types.ts";
 import type { CompileOptions } from "./compiled.ts";
+import { type CompileError, compileError } from "./diagnostics.ts";
 import type { EmittedKernel, FusedKernel, KernelHeader } from "./schedule/kernels.ts";
 import type { Launch } from "./schedule/lower/context.ts";
 import type { Source } from "./schedule/lower/memory.ts";
@@ -12,18 +25,53 @@ import type { Plan } from "./schedule/buffers.ts";
 import { weightShape } from "./schedule/weightShape.ts";
 
 export type Emit = (kernel: FusedKernel, header: KernelHeader, target?: Target) => EmittedKernel;
-export type Assembled = { readonly program: Program; readonly sources: ReadonlyMap<string, string> };
+/** A network as it is for one combination of the symbolic axes' extents: its launches in order, and their memory. */
+export type Part = {
+  readonly graph: Graph;
+  readonly extents: Extents;
+  readonly launches: readonly Launch[];
+  readonly plan: Plan;
+};
+export type Assembled = {
+  /** One for each part, in order. */
+  readonly programs: readonly Program[];
+  readonly sources: ReadonlyMap<string, string>;
+};
 
-/** Emits each distinct kernel once and writes down the launches, their memory and their weights as a program. */
-export const assembleProgram = (
-  graph: Graph,
-  launches: readonly Launch[],
-  plan: Plan,
-  options: CompileOptions,
-  emit: Emit,
-): Assembled => {
+/**
+ * Emits each distinct kernel once and writes down the launches, their memory and their weights as programs: one for each
+ * part. All have their weights in one place, each distinct one once.
+ */
+export const assemblePrograms = (parts: readonly Part[], options: CompileOptions, emit: Emit): Assembled => {
   const weights = createWeights();
   const kernels = createKernels((kernel, header) => emit(kernel, header, options.target));
+  const steps = parts.map((part) => stepsOf(part, weights, kernels));
+  const parameters = parametersOf(parts);
+  const read = new Set(parameters.map(({ name }) => name));
+  const unused = [...new Set(parts.flatMap(({ graph }) => graph.unused))].filter((name) => !read.has(name));
+  const programs = parts.map(({ graph, extents, plan }, index): Program => {
+    const own = steps[index] ?? [];
+    const launched = new Set(own.map(({ kernel }) => kernel));
+    return {
+      format: 2,
+      name: graph.name,
+      precision: options.precision,
+      batch: options.batch,
+      extents,
+      ...ports(graph),
+      parameters,
+      unused,
+      weights: weights.list,
+      memory: { activations: plan.activations, shared: plan.shared, weights: weights.bytes() },
+      kernels: kernels.list.filter(({ name }) => launched.has(name)),
+      steps: own,
+      checksums: {},
+    };
+  });
+  return { programs, sources: kernels.sources };
+};
+
+const stepsOf = ({ launches, plan }: Part, weights: Weights, kernels: Kernels): readonly Step[] => {
   const sourceRef = (source: Source): BufferRef => {
     switch (source.kind) {
       case "port":
@@ -39,7 +87,7 @@ export const assembleProgram = (
       }
     }
   };
-  const steps = launches.map((launch): Step => {
+  return launches.map((launch): Step => {
     const { kernel, emitted } = kernels.add(launch);
     const args = emitted.parameters.map((parameter): Argument => {
       switch (parameter.kind) {
@@ -62,34 +110,24 @@ export const assembleProgram = (
     });
     return { kernel, grid: emitted.grid, arguments: args, origin: launch.origin, work: launch.work };
   });
-  const program: Program = {
-    format: 1,
-    name: graph.name,
-    precision: options.precision,
-    batch: options.batch,
-    ...ports(graph),
-    parameters: parametersOf(graph),
-    unused: graph.unused,
-    weights: weights.list,
-    memory: { activations: plan.activations, shared: plan.shared, weights: weights.bytes() },
-    kernels: kernels.list,
-    steps,
-    checksums: {},
-  };
-  return { program, sources: kernels.sources };
 };
 
 const alignment = 256;
 
 /** Prepared weights, each distinct one once. */
-const createWeights = () => {
+type Weights = {
+  readonly list: readonly Weight[];
+  readonly bytes: () => number;
+  readonly add: (value: WeightExpr, storage: StorageType) => BufferRef;
+};
+const createWeights = (): Weights => {
   const list: Weight[] = [];
   const known = new Map<string, BufferRef>();
   let end = 0;
   return {
     list,
     bytes: () => end,
-    add: (value: WeightExpr, storage: StorageType): BufferRef => {
+    add: (value, storage) => {
       const key = `${storage} ${exactJson(value)}`;
       const found = known.get(key);
       if (found) return found;
@@ -105,7 +143,12 @@ const createWeights = () => {
 };
 
 /** Distinct kernels by what they compute: names, places in the source and buffers take no part. */
-const createKernels = (emit: Emit) => {
+type Kernels = {
+  readonly list: readonly Kernel[];
+  readonly sources: ReadonlyMap<string, string>;
+  readonly add: (launch: Launch) => { readonly kernel: string; readonly emitted: EmittedKernel };
+};
+const createKernels = (emit: Emit): Kernels => {
   const list: Kernel[] = [];
   const sources = new Map<string, string>();
   const known = new Map<string, { readonly kernel: string; readonly emitted: EmittedKernel }>();
@@ -113,7 +156,7 @@ const createKernels = (emit: Emit) => {
   return {
     list,
     sources,
-    add: (launch: Launch): { readonly kernel: string; readonly emitted: EmittedKernel } => {
+    add: (launch) => {
       const key = exactJson(launch.kernel);
       const found = known.get(key);
       if (found) return found;
@@ -194,8 +237,32 @@ const ports = (graph: Graph): Pick<Program, "inputs" | "outputs" | "kept"> => {
   };
 };
 
-const parametersOf = (graph: Graph): Program["parameters"] => {
-  const slots = new Map<string, readonly number[]>();
-  for (const node of graph.nodes) if (node.op === "parameter") slots.set(node.attrs.name, node.attrs.shape);
-  return [...slots].map(([name, shape]) => ({ name, shape, resizing: graph.resizing[name] ?? null }));
+/** What a checkpoint must hold for all parts. Throws a CompileError where they want a parameter in several shapes. */
+const parametersOf = (parts: readonly Part[]): Program["parameters"] => {
+  const slots = new Map<string, Slot>();
+  for (const { graph, extents } of parts)
+    for (const node of graph.nodes) {
+      if (node.op !== "parameter") continue;
+      const { name, shape } = node.attrs;
+      const resizing = graph.resizing[name] ?? null;
+      const known = slots.get(name) ?? { shape, resizing, extents, span: node.span };
+      if (known.shape.join() !== shape.join())
+        throw severalShapes(name, known, { shape, resizing, extents, span: node.span });
+      slots.set(name, known);
+    }
+  return [...slots].map(([name, { shape, resizing }]) => ({ name, shape, resizing }));
+};
+type Slot = Pick<ParameterSlot, "shape" | "resizing"> & { readonly extents: Extents; readonly span: Span };
+
+/** One checkpoint serves all extents, so what is stretched to them has a shape of its own. */
+const severalShapes = (name: string, one: Slot, other: Slot): CompileError => {
+  const said = [one, other].map(({ shape, extents }) => `[${shape.join(", ")}] for ${printExtents(extents)}`);
+  return compileError(
+    "bad-contract",
+    { problem: `the parameter "${name}" would be ${said.join(" and ")}, and a checkpoint holds one of them` },
+    {
+      span: other.span,
+      hint: "give the parameter extents that do not depend on the symbolic axis, and say how it is stretched: parameter.grid({ t: 8 }).resize({ t })",
+    },
+  );
 };

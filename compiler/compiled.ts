@@ -1,5 +1,5 @@
 import type { Graph, Span } from "../ir/graph.ts";
-import type { Program } from "../ir/program.ts";
+import type { Extents, Program } from "../ir/program.ts";
 import type { Precision } from "../ir/types.ts";
 import type { Plan } from "./schedule/buffers.ts";
 import type { FusedKernel } from "./schedule/kernels.ts";
@@ -15,6 +15,9 @@ export type CompileOptions = {
   /** What the GPUs offer that the kernels will run on: those of a usual build unless given. */
   readonly target?: Target;
 };
+
+/** A network as it is traced for one combination of its symbolic axes' extents. */
+export type Variant = { readonly graph: Graph; readonly extents: Extents };
 
 /** A compiled graph before any compiler of CUDA has run: `program.kernels` name sources and no images yet. */
 export type Compiled = {

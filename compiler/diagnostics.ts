@@ -25,6 +25,7 @@ export type DiagnosticParams = {
   "bad-argument": { readonly op: string; readonly problem: string };
   "bad-config": { readonly path: string; readonly problem: string };
   "bad-layout": { readonly layout: string; readonly problem: string };
+  "bad-contract": { readonly problem: string };
   "not-divisible": { readonly what: string; readonly size: number; readonly by: number };
   // What a kernel can be made of.
   "unsupported-op": { readonly op: string; readonly because: string };
@@ -49,6 +50,7 @@ const messages: { readonly [C in DiagnosticCode]: (params: DiagnosticParams[C]) 
   "bad-argument": ({ op, problem }) => `${op}: ${problem}`,
   "bad-config": ({ path, problem }) => `config.${path}: ${problem}`,
   "bad-layout": ({ layout, problem }) => `layout "${layout}": ${problem}`,
+  "bad-contract": ({ problem }) => problem,
   "not-divisible": ({ what, size, by }) => `${what} is ${size}, which ${by} does not divide`,
   "unsupported-op": ({ op, because }) => `${op} cannot be compiled: ${because}`,
 };

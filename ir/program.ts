@@ -3,13 +3,19 @@ import type { Resizing } from "./resizing.ts";
 import type { Scalar } from "./scalar.ts";
 import type { StorageType } from "./types.ts";
 
-/** The compiled artefact: plain data, written as manifest.json. The only file of ir/ that the runtime knows (and the types it names). */
+/**
+ * A compiled network: plain data. An artefact holds one, or one for each combination of its symbolic axes' extents; these
+ * have their kernels, parameters and weights in common (see programText.ts for how manifest.json has them). The only
+ * file of ir/ that the runtime knows (and the types it names).
+ */
 export type Program = {
-  readonly format: 1;
+  readonly format: 2;
   readonly name: string;
   readonly precision: "f32" | "f16" | "bf16";
   /** One build serves this range; the batch is a launch parameter. */
   readonly batch: { readonly min: number; readonly max: number };
+  /** The extents of the symbolic axes that this program is for; all programs of an artefact have the same axes. */
+  readonly extents: Extents;
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
   readonly kept: readonly Port[];
@@ -23,6 +29,9 @@ export type Program = {
   /** SHA-256, in hexadecimal, of every file of the artefact but the manifest: sources and images by their paths. */
   readonly checksums: { readonly [path: string]: string };
 };
+
+/** Extents of axes by name. */
+export type Extents = { readonly [axis: string]: number };
 
 /** An array that goes in or out, dense in `layout`; `shape` is one example's with the batch dimension as "batch". */
 export type Port = {

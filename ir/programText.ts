@@ -1,8 +1,9 @@
+import type { Manifest } from "./manifest.ts";
 import type { Program } from "./program.ts";
 
-/** A program as manifest.json holds it: behind the version that made it, and before a digest of the whole text. */
-export const printManifest = (program: Program, version: string, digestOf: (text: string) => string): string => {
-  const { format, ...rest } = program;
+/** What manifest.json says: behind the version that made it, and before a digest of the whole text. */
+export const printManifest = (manifest: Manifest, version: string, digestOf: (text: string) => string): string => {
+  const { format, ...rest } = manifest;
   const text = `${exactJson({ format, fovea: version, ...rest, digest: blankDigest }, 1)}\n`;
   return text.slice(0, -blankEnd.length) + blankEnd.replace(blankDigest, digestOf(text));
 };

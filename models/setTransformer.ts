@@ -315,6 +315,7 @@ export default system({
       },
       inputs: ({ sets, points, dim_input }) => ({ X: setsOf(sets, points, dim_input) }),
       module: (config) => new PointCloudSetTransformer(config),
+      axes: { n: (n) => ({ points: n }) },
       fromCase: published,
     }),
     MixtureSetTransformer: entry({

@@ -275,6 +275,11 @@ export default model({
     return { video: grid({ t: input_frames ?? num_frames, h, w }, in_chans) };
   },
   module: (config) => new TimeSformer(config),
+  axes: {
+    t: (t) => ({ input_frames: t }),
+    h: (h, { input_size, img_size }) => ({ input_size: [h, (input_size ?? img_size)[1]] }),
+    w: (w, { input_size, img_size }) => ({ input_size: [(input_size ?? img_size)[0], w] }),
+  },
   root: "model",
   fromCase: ({ activation: _gelu, local_border: _inwards, ...config }) => config,
 });

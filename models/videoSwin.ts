@@ -210,6 +210,11 @@ export default model({
   },
   inputs: ({ input_size, in_chans }) => ({ video: grid(sizeOf(input_size), in_chans) }),
   module: (config) => new VideoSwin(config),
+  axes: {
+    t: (t, { input_size: [, h, w] }) => ({ input_size: [t, h, w] }),
+    h: (h, { input_size: [t, , w] }) => ({ input_size: [t, h, w] }),
+    w: (w, { input_size: [t, h] }) => ({ input_size: [t, h, w] }),
+  },
   root: "backbone",
   fromCase: ({ activation: _gelu, ...config }) => config,
 });

@@ -274,6 +274,7 @@ export default system({
         position_ids: ids(frames),
       }),
       module: (config) => new Vtn(config),
+      axes: { t: (t) => ({ frames: t }) },
       root,
       fromCase: (config, { video }) => ({ ...published(config), frames: video?.shape[2] }),
     }),

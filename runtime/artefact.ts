@@ -1,19 +1,25 @@
 import { createHash } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { type Manifest, type Programs, programsOf } from "../ir/manifest.ts";
 import type { BufferRef, Program } from "../ir/program.ts";
-import { artefactMark, parseProgramText, splitManifest } from "../ir/programText.ts";
+import { artefactMark, splitManifest } from "../ir/programText.ts";
 import { RuntimeError } from "./errors.ts";
+import { manifestSchema } from "./manifestSchema.ts";
 import { openSafetensors, SafetensorsError } from "./safetensors.ts";
 
-/** A compiled program in its folder or file. Files are read when they are wanted, and checked against their checksums. */
+/** A compiled network in its folder or file. Files are read when they are wanted, and checked against their checksums. */
 export type Artefact = {
   /** Where it is. */
   readonly folder: string;
-  readonly program: Program;
+  /** One for each combination of the symbolic axes' extents. */
+  readonly programs: Programs;
   /** A file by its path within the artefact, as the manifest names it. */
   readonly read: (path: string) => Uint8Array;
 };
+
+/** One program of an artefact, and its files. */
+export type Build = { readonly program: Program; readonly read: Artefact["read"] };
 
 /** Why an artefact was refused. */
 export type ArtefactProblem =
@@ -47,7 +53,7 @@ const hints: { readonly [P in ArtefactProblem]?: string } = {
 };
 
 /** The one format that this version reads. */
-const readableFormat = 1;
+const readableFormat = 2;
 const manifestName = "manifest.json";
 
 /** Reads a program's manifest from its folder or file. Throws an ArtefactFileError. */
@@ -58,13 +64,16 @@ export const readArtefact = (place: string): Artefact => {
   const found = statSync(place, { throwIfNoEntry: false });
   if (found === undefined) return fail("missing", "is not there");
   const container = found.isDirectory() ? folderAt(place) : fileAt(place, fail);
-  const program = parseManifest(container, fail);
-  const problem = inconsistency(program);
-  if (problem !== null) fail("damaged", `is damaged: ${problem}`);
-  const checksums = new Map(Object.entries(program.checksums));
+  const [first, ...others] = programsOf(parseManifest(container, fail));
+  if (first === undefined) return fail("damaged", "is damaged: it has no program");
+  for (const program of [first, ...others]) {
+    const problem = inconsistency(program);
+    if (problem !== null) fail("damaged", `is damaged: ${problem}`);
+  }
+  const checksums = new Map(Object.entries(first.checksums));
   return {
     folder: place,
-    program,
+    programs: [first, ...others],
     read: (path) => {
       const expected = checksums.get(path);
       if (expected === undefined || path.split("/").includes(".."))
@@ -114,7 +123,7 @@ const fileAt = (place: string, fail: Fail): Container => {
   };
 };
 
-const parseManifest = (container: Container, fail: Fail): Program => {
+const parseManifest = (container: Container, fail: Fail): Manifest => {
   const bytes = container(manifestName, (reason) =>
     fail("foreign", `has no manifest.json that can be read: ${reason}`),
   );
@@ -144,38 +153,24 @@ const parseManifest = (container: Container, fail: Fail): Program => {
   const manifest = parseOr(text, (cause) =>
     fail("damaged", `is damaged: manifest.json is not JSON (${reasonOf(cause)})`),
   );
-  if (typeof manifest !== "object" || manifest === null)
-    return fail("damaged", "is damaged: manifest.json is no object");
-  const missing = fields.find((field) => !(field in manifest));
-  if (missing !== undefined) fail("damaged", `is damaged: manifest.json lacks "${missing}"`);
-  return manifest as Program;
+  const { data, error } = manifestSchema.safeParse(manifest);
+  if (data !== undefined) return data;
+  const [issue] = error.issues;
+  return fail("damaged", `is damaged: manifest.json: ${placeOf(issue?.path ?? [])}${issue?.message ?? error.message}`);
 };
 
 const parseOr = (text: string, otherwise: (cause: unknown) => unknown): unknown => {
   try {
-    return parseProgramText(text);
+    return JSON.parse(text);
   } catch (cause) {
     return otherwise(cause);
   }
 };
 
-const sha256 = (content: Uint8Array): string => createHash("sha256").update(content).digest("hex");
+/** "programs.0.steps: " */
+const placeOf = (path: readonly PropertyKey[]): string => (path.length === 0 ? "" : `${path.map(String).join(".")}: `);
 
-const fields: readonly (keyof Program)[] = [
-  "name",
-  "precision",
-  "batch",
-  "inputs",
-  "outputs",
-  "kept",
-  "parameters",
-  "unused",
-  "weights",
-  "memory",
-  "kernels",
-  "steps",
-  "checksums",
-];
+const sha256 = (content: Uint8Array): string => createHash("sha256").update(content).digest("hex");
 
 /** What in the program would lead a launch out of its memory or to a kernel that is not there. */
 const inconsistency = ({ memory, weights, kernels, steps, inputs, outputs, kept }: Program): string | null => {

@@ -1,12 +1,15 @@
+import type { Programs } from "../ir/manifest.ts";
 import type { Port, Program } from "../ir/program.ts";
 import { readArtefact, type Artefact } from "./artefact.ts";
 import type { Checkpoint } from "./checkpoint.ts";
+import { chooseProgram } from "./chooseProgram.ts";
 import type { Device } from "./device.ts";
 import { CudaError, RuntimeError } from "./errors.ts";
 import { launch } from "./launches.ts";
 import { loadProgram, type LoadedProgram } from "./loadedProgram.ts";
 import { profileProgram, type Profile, type ProfileOptions } from "./profile.ts";
 import {
+  type CheckedInputs,
   checkInputs,
   download,
   DeviceTensor,
@@ -29,7 +32,7 @@ export const loadExecutable = async (
   options: LoadOptions = {},
 ): Promise<Executable> => {
   const source = typeof artefact === "string" ? readArtefact(artefact) : artefact;
-  if (options.batch !== undefined) requireBatch(source.program, options.batch);
+  if (options.batch !== undefined) requireBatch(source.programs[0], options.batch);
   const loaded = await loadProgram(device, source, checkpoint);
   try {
     if (options.batch !== undefined) loaded.reserve(options.batch);
@@ -54,14 +57,15 @@ export type RunOptions = {
   readonly checkSteps?: boolean;
 };
 
-/** A loaded program, ready to run. Close it with `using` or `[Symbol.dispose]()`, before its device. */
+/** A loaded network, ready to run. Close it with `using` or `[Symbol.dispose]()`, before its device. */
 export class Executable implements Disposable {
-  readonly program: Program;
+  /** One for each combination of the symbolic axes' extents: a run takes that of its inputs' shapes. */
+  readonly programs: Programs;
   readonly #loaded: LoadedProgram;
   readonly #artefact: Artefact;
 
   constructor(loaded: LoadedProgram, artefact: Artefact) {
-    this.program = loaded.program;
+    this.programs = loaded.programs;
     this.#loaded = loaded;
     this.#artefact = artefact;
   }
@@ -72,14 +76,14 @@ export class Executable implements Disposable {
    */
   async run(inputs: Inputs, options: RunOptions = {}): Promise<{ readonly [name: string]: HostTensor }> {
     const loaded = this.#loaded;
-    const checked = checkInputs(this.program, inputs, options.batch);
+    const checked = this.#check(inputs, options.batch);
     return loaded.inTurn(async () => {
-      loaded.launchesFor(checked.batch);
+      loaded.launchesFor(checked.program, checked.batch);
       loaded.upload(checked);
-      await this.#launchAll(checked.batch, options);
+      await this.#launchAll(checked, options);
       await loaded.finished();
       const { device, memory } = loaded;
-      const results = this.#results().map((port) => {
+      const results = resultsOf(checked.program).map((port) => {
         const shape = portShape(port, checked.batch);
         return [port.name, download(device, memory.port(port), shape, port.storage)] as const;
       });
@@ -90,14 +94,14 @@ export class Executable implements Disposable {
   /** As `run`, with results that stay on the device. The caller disposes of each. */
   async runOnDevice(inputs: Inputs, options: RunOptions = {}): Promise<{ readonly [name: string]: DeviceTensor }> {
     const loaded = this.#loaded;
-    const checked = checkInputs(this.program, inputs, options.batch);
+    const checked = this.#check(inputs, options.batch);
     return loaded.inTurn(async () => {
       const made: [string, DeviceTensor][] = [];
       try {
-        loaded.launchesFor(checked.batch);
+        loaded.launchesFor(checked.program, checked.batch);
         loaded.upload(checked);
-        await this.#launchAll(checked.batch, options);
-        for (const port of this.#results()) {
+        await this.#launchAll(checked, options);
+        for (const port of resultsOf(checked.program)) {
           const memory = loaded.device.allocate(portBytes(port, checked.batch), `"${port.name}"`);
           const tensor = new DeviceTensor(loaded.device, port.storage, portShape(port, checked.batch), memory);
           made.push([port.name, tensor]);
@@ -123,22 +127,23 @@ export class Executable implements Disposable {
 
   /** Where the time goes, step by step: measured on a GPU; on the emulated device counted, and predicted from the counts. */
   async profile(inputs: Inputs, options: ProfileOptions = {}): Promise<Profile> {
-    const checked = checkInputs(this.program, inputs, options.batch);
+    const checked = this.#check(inputs, options.batch);
     return this.#loaded.inTurn(() => profileProgram(this.#loaded, checked, options));
   }
 
-  /** Makes room for a batch, so that its first run need not. Throws where the device has not enough. */
+  /** Makes room for a batch of whatever extents, so that its first run need not. Throws where the device has not enough. */
   async reserve(batch: number): Promise<void> {
-    requireBatch(this.program, batch);
+    requireBatch(this.programs[0], batch);
     return this.#loaded.inTurn(async () => this.#loaded.reserve(batch));
   }
 
   /** The CUDA text of a kernel. */
   source(kernel: string): string {
-    const found = this.program.kernels.find((each) => each.name === kernel);
-    const names = this.program.kernels.map((each) => each.name);
+    const kernels = this.programs.flatMap((program) => program.kernels);
+    const found = kernels.find((each) => each.name === kernel);
+    const names = [...new Set(kernels.map((each) => each.name))];
     if (found === undefined)
-      throw new RuntimeError(`"${this.program.name}" has no kernel "${kernel}"${didYouMean(kernel, names)}`);
+      throw new RuntimeError(`"${this.programs[0].name}" has no kernel "${kernel}"${didYouMean(kernel, names)}`);
     return new TextDecoder().decode(this.#artefact.read(found.source));
   }
 
@@ -147,27 +152,28 @@ export class Executable implements Disposable {
     this.#loaded[Symbol.dispose]();
   }
 
-  #results(): readonly Port[] {
-    return [...this.program.outputs, ...this.program.kept];
+  #check(inputs: Inputs, batch: number | undefined): CheckedInputs {
+    return checkInputs(chooseProgram(this.programs, inputs), inputs, batch);
   }
 
-  async #launchAll(batch: number, { graph = true, checkSteps = false }: RunOptions): Promise<void> {
+  async #launchAll(run: CheckedInputs, { graph = true, checkSteps = false }: RunOptions): Promise<void> {
     const { device, stream } = this.#loaded;
-    if (checkSteps) return this.#launchOneByOne(batch);
+    const { program, batch } = run;
+    if (checkSteps) return this.#launchOneByOne(run);
     if (graph) {
-      const replay = this.#loaded.graphFor(batch);
+      const replay = this.#loaded.graphFor(program, batch);
       device.use((driver) => driver.call("cuGraphLaunch", replay, stream));
       return;
     }
-    const launches = this.#loaded.launchesFor(batch);
+    const launches = this.#loaded.launchesFor(program, batch);
     device.use((driver) => {
       for (const each of launches) launch(driver, each, stream);
     });
   }
 
-  async #launchOneByOne(batch: number): Promise<void> {
+  async #launchOneByOne({ program, batch }: CheckedInputs): Promise<void> {
     const { device, stream } = this.#loaded;
-    for (const [index, each] of this.#loaded.launchesFor(batch).entries()) {
+    for (const [index, each] of this.#loaded.launchesFor(program, batch).entries()) {
       const { kernel, origin } = each.step;
       try {
         device.use((driver) => launch(driver, each, stream));
@@ -179,3 +185,5 @@ export class Executable implements Disposable {
     }
   }
 }
+
+const resultsOf = ({ outputs, kept }: Program): readonly Port[] => [...outputs, ...kept];

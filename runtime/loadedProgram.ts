@@ -1,3 +1,4 @@
+import type { Programs } from "../ir/manifest.ts";
 import type { Program } from "../ir/program.ts";
 import type { Artefact } from "./artefact.ts";
 import { checkCheckpoint, type Checkpoint } from "./checkpoint.ts";
@@ -11,21 +12,21 @@ import { DeviceTensor, type CheckedInputs } from "./tensors.ts";
 import { formatBytes } from "./text.ts";
 import { prepareWeights } from "./weights.ts";
 
-/** A program on a device: its kernels, memory and weights, and the launches of each batch that has been run. */
+/** An artefact's programs on a device: their kernels, memory and weights, and the launches of each batch that has been run. */
 export class LoadedProgram implements Disposable {
   readonly device: Device;
-  readonly program: Program;
+  readonly programs: Programs;
   readonly stream: CuStream;
   readonly #owned: Disposable[];
   readonly #kernels: ReadonlyMap<string, LoadedKernel>;
   readonly #memory: ProgramMemory;
-  readonly #plans: Map<number, Plan> = new Map();
+  readonly #plans: Map<Program, Map<number, Plan>> = new Map();
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
   constructor(parts: Parts) {
     this.device = parts.device;
-    this.program = parts.program;
+    this.programs = parts.programs;
     this.stream = parts.stream;
     this.#owned = parts.owned;
     this.#kernels = parts.kernels;
@@ -51,21 +52,21 @@ export class LoadedProgram implements Disposable {
   }
 
   mustBeOpen(): void {
-    if (this.#closed) throw new RuntimeError(`"${this.program.name}" was closed`);
+    if (this.#closed) throw new RuntimeError(`"${this.programs[0].name}" was closed`);
   }
 
-  /** Makes room for a batch, so that its first run need not. */
+  /** Makes room for a batch of each program, so that its first run need not. */
   reserve(batch: number): void {
-    if (this.#memory.reserve(batch)) this.#forgetPlans();
+    for (const program of this.programs) this.#reserve(program, batch);
   }
 
-  launchesFor(batch: number): readonly Launch[] {
-    return this.#planFor(batch).launches;
+  launchesFor(program: Program, batch: number): readonly Launch[] {
+    return this.#planFor(program, batch).launches;
   }
 
   /** The batch's launches as a graph that the device replays without the host. */
-  graphFor(batch: number): CuGraphExec {
-    const plan = this.#planFor(batch);
+  graphFor(program: Program, batch: number): CuGraphExec {
+    const plan = this.#planFor(program, batch);
     plan.graph ??= this.#capture(plan.launches);
     return plan.graph;
   }
@@ -96,12 +97,18 @@ export class LoadedProgram implements Disposable {
     for (const owned of this.#owned.toReversed()) owned[Symbol.dispose]();
   }
 
-  #planFor(batch: number): Plan {
-    this.reserve(batch);
-    const known = this.#plans.get(batch);
+  #reserve(program: Program, batch: number): void {
+    if (this.#memory.reserve(program, batch)) this.#forgetPlans();
+  }
+
+  #planFor(program: Program, batch: number): Plan {
+    this.#reserve(program, batch);
+    const plans = this.#plans.get(program) ?? new Map<number, Plan>();
+    this.#plans.set(program, plans);
+    const known = plans.get(batch);
     if (known !== undefined) return known;
-    const plan: Plan = { launches: prepareLaunches(this.program, this.#kernels, this.#memory, batch), graph: null };
-    this.#plans.set(batch, plan);
+    const plan: Plan = { launches: prepareLaunches(program, this.#kernels, this.#memory, batch), graph: null };
+    plans.set(batch, plan);
     return plan;
   }
 
@@ -124,7 +131,7 @@ export class LoadedProgram implements Disposable {
   }
 
   #forgetPlans(): void {
-    for (const { graph } of this.#plans.values())
+    for (const { graph } of [...this.#plans.values()].flatMap((plans) => [...plans.values()]))
       if (graph !== null) this.device.release((driver) => driver.call("cuGraphExecDestroy", graph));
     this.#plans.clear();
   }
@@ -133,7 +140,7 @@ export class LoadedProgram implements Disposable {
 type Plan = { readonly launches: readonly Launch[]; graph: CuGraphExec | null };
 type Parts = {
   readonly device: Device;
-  readonly program: Program;
+  readonly programs: Programs;
   readonly stream: CuStream;
   readonly kernels: ReadonlyMap<string, LoadedKernel>;
   readonly memory: ProgramMemory;
@@ -150,18 +157,20 @@ export const loadProgram = async (
   artefact: Artefact,
   checkpoint: Checkpoint,
 ): Promise<LoadedProgram> => {
-  const { program } = artefact;
-  checkCheckpoint(program, checkpoint);
+  const { programs } = artefact;
+  const [first] = programs;
+  checkCheckpoint(first, checkpoint);
   const owned: Disposable[] = [];
   try {
     const kernels = new Map<string, LoadedKernel>();
-    for (const kernel of program.kernels) kernels.set(kernel.name, loadKernel(device, artefact, kernel, owned));
+    for (const kernel of programs.flatMap((program) => program.kernels))
+      if (!kernels.has(kernel.name)) kernels.set(kernel.name, loadKernel(device, artefact, kernel, owned));
     const stream = device.createStream();
     owned.push({ [Symbol.dispose]: () => device.release((driver) => driver.call("cuStreamDestroy_v2", stream)) });
-    const memory = new ProgramMemory(device, program);
+    const memory = new ProgramMemory(device, programs);
     owned.push(memory);
-    await uploadWeights(device, memory, program, checkpoint);
-    return new LoadedProgram({ device, program, stream, kernels, memory, owned });
+    await uploadWeights(device, memory, first, checkpoint);
+    return new LoadedProgram({ device, programs, stream, kernels, memory, owned });
   } catch (error) {
     for (const each of owned.toReversed()) each[Symbol.dispose]();
     throw error;

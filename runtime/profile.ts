@@ -55,8 +55,8 @@ export const profileProgram = async (
   checked: CheckedInputs,
   { by, repeats = 20, target = h200 }: ProfileOptions,
 ): Promise<Profile> => {
-  const { batch } = checked;
-  const launches = loaded.launchesFor(batch);
+  const { program, batch } = checked;
+  const launches = loaded.launchesFor(program, batch);
   loaded.upload(checked);
   await loaded.finished();
   const { emulator } = loaded.device;
@@ -67,9 +67,9 @@ export const profileProgram = async (
     method === "counters" && emulator !== null
       ? await countSteps(loaded, launches, emulator, batch, target)
       : await measureSteps(loaded, launches, repeats);
-  const replayMilliseconds = method === "events" ? await measureReplay(loaded, batch, repeats) : null;
+  const replayMilliseconds = method === "events" ? await measureReplay(loaded, checked, repeats) : null;
   const steps = launches.map(({ step }, index) =>
-    stepProfile(step, loaded.program.precision, batch, target, () => times[index] ?? unknown),
+    stepProfile(step, program.precision, batch, target, () => times[index] ?? unknown),
   );
   return {
     device: loaded.device.info.name,
@@ -169,8 +169,12 @@ const measureSteps = async (
 };
 
 /** The median of `repeats` replays, after two that warm up. */
-const measureReplay = async (loaded: LoadedProgram, batch: number, repeats: number): Promise<number> => {
-  const replay = loaded.graphFor(batch);
+const measureReplay = async (
+  loaded: LoadedProgram,
+  { program, batch }: CheckedInputs,
+  repeats: number,
+): Promise<number> => {
+  const replay = loaded.graphFor(program, batch);
   const samples: number[] = [];
   using events = createEvents(loaded, 2);
   for (let run = -2; run < repeats; run++) {

@@ -61,7 +61,12 @@ export type Inputs = { readonly [name: string]: HostTensor | DeviceTensor };
 
 /** An input that was found to fit: bytes to upload, or an array on the device to copy from. */
 type CheckedInput = { readonly port: Port; readonly source: Uint8Array | DeviceTensor };
-export type CheckedInputs = { readonly batch: number; readonly inputs: readonly CheckedInput[] };
+export type CheckedInputs = {
+  /** The program that takes them. */
+  readonly program: Program;
+  readonly batch: number;
+  readonly inputs: readonly CheckedInput[];
+};
 
 /**
  * Checks names, element types, shapes and the batch, which the shapes imply unless `batch` says it. Throws a
@@ -85,6 +90,7 @@ export const checkInputs = (program: Program, given: Inputs, batch: number | und
     1;
   requireBatch(program, known);
   return {
+    program,
     batch: known,
     inputs: tensors.map(({ port, tensor }) => ({ port, source: checkTensor(port, tensor, known) })),
   };
@@ -94,9 +100,14 @@ export const checkInputs = (program: Program, given: Inputs, batch: number | und
 export const requireBatch = ({ name, batch: { min, max } }: Program, batch: number): void => {
   if (!Number.isInteger(batch) || batch < min || batch > max)
     throw new RuntimeError(
-      `batch ${batch}: "${name}" was built for ${min === max ? `a batch of ${min}` : `batches of ${min} to ${max}`}`,
+      `batch ${batch}: "${name}" was built for ${min === max ? `a batch of ${min}` : `batches of ${min} to ${max}`}${hintFor(batch, max)}`,
     );
 };
+
+const hintFor = (batch: number, max: number): string =>
+  Number.isInteger(batch) && batch > max
+    ? `\n  hint: give it ${max} at a time, or build it with --axis batch=1..${batch}`
+    : "";
 
 export const portShape = (port: Port, batch: number): readonly number[] =>
   port.shape.map((size) => sizeFor(size, batch));
@@ -153,7 +164,7 @@ const articleFor = (data: unknown): string => {
 };
 
 /** "[b, 3, 224, 224]" */
-const formatPort = (port: Port): string =>
+export const formatPort = (port: Port): string =>
   formatShape(
     port.shape.map((size) =>
       typeof size === "number" ? size : size.batchTimes === 1 ? "b" : `${size.batchTimes} * b`,

@@ -1,4 +1,5 @@
 import { createTwoFilesPatch } from "diff";
+import { printExtents } from "../../ir/contract.ts";
 import type { Kernel, Program, Step } from "../../ir/program.ts";
 import { type Artefact, readArtefact } from "../../runtime/artefact.ts";
 import type { Profile } from "../../runtime/profile.ts";
@@ -24,18 +25,38 @@ export type DiffOptions = {
 
 /** Says which kernels of two builds differ and why, and what that does to their counts and predicted times. */
 export async function diff(before: string, after: string, options: DiffOptions, terminal: Terminal): Promise<number> {
-  const artefacts = [readArtefact(before), readArtefact(after)] as const;
-  const kernels = compareKernels(artefacts[0], artefacts[1]);
-  const works: Works | null = options.counters
-    ? [await workOf(artefacts[0], options, terminal), await workOf(artefacts[1], options, terminal)]
-    : null;
+  const [old, now] = [readArtefact(before), readArtefact(after)];
+  const kernels = compareKernels(old, now);
+  const works: Works[] = [];
+  if (options.counters)
+    for (const { extents, pair } of paired(old, now)) {
+      const [first, second] = pair;
+      works.push({
+        extents,
+        before: first === null ? null : await workOf(old, first, options, terminal),
+        after: second === null ? null : await workOf(now, second, options, terminal),
+      });
+    }
   terminal.print(
     options.json
-      ? JSON.stringify({ before, after, kernels, totals: works?.map(totalOf) ?? null, launches: works }, null, 2)
+      ? JSON.stringify({ before, after, kernels, programs: options.counters ? works.map(asJson) : null }, null, 2)
       : printDiff(kernels, works, options, terminal.paint),
   );
   return exitCodes.success;
 }
+
+/** Programs for the same extents; one build may have some that the other lacks. */
+function paired(
+  before: Artefact,
+  after: Artefact,
+): readonly { readonly extents: string; readonly pair: ProgramPair }[] {
+  const [old, now] = [before, after].map(
+    ({ programs }) => new Map(programs.map((program) => [printExtents(program.extents), program])),
+  );
+  const all = new Set([...(old?.keys() ?? []), ...(now?.keys() ?? [])]);
+  return [...all].map((extents) => ({ extents, pair: [old?.get(extents) ?? null, now?.get(extents) ?? null] }));
+}
+type ProgramPair = readonly [before: Program | null, after: Program | null];
 
 export type KernelDiff = {
   /** In the newer build, or in the older where the newer has none. */
@@ -50,7 +71,7 @@ export type KernelDiff = {
 };
 
 /** A kernel is the same one where it has the same name, or else where it makes the same modules' values. */
-export function compareKernels(before: Build, after: Build): readonly KernelDiff[] {
+export function compareKernels(before: Family, after: Family): readonly KernelDiff[] {
   const [old, now] = [described(before), described(after)];
   const left = new Map([...old].filter(([name]) => !now.has(name)));
   const pairs = [...now].map(([name, kernel]): Pair => {
@@ -61,7 +82,7 @@ export function compareKernels(before: Build, after: Build): readonly KernelDiff
   return [...pairs, ...[...left.values()].map((kernel): Pair => [kernel, null])].map(compare);
 }
 
-type Build = Pick<Artefact, "program" | "read">;
+type Family = Pick<Artefact, "programs" | "read">;
 type Described = {
   readonly kernel: Kernel;
   readonly text: string;
@@ -71,11 +92,13 @@ type Described = {
 };
 type Pair = readonly [before: Described | null, after: Described | null];
 
-function described({ program, read }: Build): Map<string, Described> {
-  const texts = textsOf(program.kernels, read);
+function described({ programs, read }: Family): Map<string, Described> {
+  const kernels = new Map(programs.flatMap((program) => program.kernels.map((kernel) => [kernel.name, kernel])));
+  const all = programs.flatMap(({ steps }) => steps);
+  const texts = textsOf([...kernels.values()], read);
   return new Map(
-    program.kernels.map((kernel) => {
-      const steps = program.steps.filter((step) => step.kernel === kernel.name);
+    [...kernels.values()].map((kernel) => {
+      const steps = all.filter((step) => step.kernel === kernel.name);
       const makes = steps.map(({ origin }) => `${origin.path} ${origin.formula}`).join("\n");
       return [kernel.name, { kernel, steps, makes, text: texts.get(kernel.name) ?? "" }];
     }),
@@ -132,20 +155,31 @@ function* reasons(before: Described, after: Described): Generator<string> {
 }
 
 type Work = { readonly launches: readonly LaunchData[]; readonly memory: Program["memory"] };
-type Works = readonly [before: Work, after: Work];
+/** What the programs for some extents do; null where a build has none for them. */
+type Works = { readonly extents: string; readonly before: Work | null; readonly after: Work | null };
 
-async function workOf(artefact: Artefact, { examples }: DiffOptions, terminal: Terminal): Promise<Work> {
-  const { program } = artefact;
+async function workOf(
+  artefact: Artefact,
+  program: Program,
+  { examples }: DiffOptions,
+  terminal: Terminal,
+): Promise<Work> {
   using checkpoint = drawnCheckpoint(program);
   const device = await chooseDevice("emulated", { compiled: true }, terminal);
-  using runner = await deviceRunner(device, artefact, checkpoint, terminal);
+  using runner = await deviceRunner(device, artefact, program, checkpoint, terminal);
   const inputs = drawnInputs(programInputs(program), examples);
   const result: Profile | undefined = await terminal.task(`counting ${artefact.folder}`, () =>
     runner.profile?.(inputs),
   );
   if (result === undefined) return { launches: [], memory: program.memory };
-  return { launches: collectReport(result, artefact).launches, memory: program.memory };
+  return { launches: collectReport(result, { program, read: artefact.read }).launches, memory: program.memory };
 }
+
+const asJson = ({ extents, before, after }: Works): object => ({
+  extents,
+  totals: [before, after].map((work) => (work === null ? null : totalOf(work))),
+  launches: [before?.launches ?? null, after?.launches ?? null],
+});
 
 type Figures = {
   readonly [
@@ -178,7 +212,12 @@ function totalOf({ launches, memory }: Work): Figures {
   };
 }
 
-function printDiff(kernels: readonly KernelDiff[], works: Works | null, { text }: DiffOptions, paint: Paint): string {
+function printDiff(
+  kernels: readonly KernelDiff[],
+  works: readonly Works[],
+  { text }: DiffOptions,
+  paint: Paint,
+): string {
   const different = kernels.filter(({ kind }) => kind !== "same");
   const same = kernels.length - different.length;
   const mark = {
@@ -195,7 +234,7 @@ function printDiff(kernels: readonly KernelDiff[], works: Works | null, { text }
     ].join("\n"),
   );
   parts.push(`${different.length} of ${kernels.length} kernels differ, ${same} are the same`);
-  if (works !== null) parts.push(printKernelWork(different, works, paint), printTotals(works, paint));
+  for (const each of works) parts.push(printKernelWork(different, each, paint), printTotals(each, paint));
   return parts.filter((part) => part !== "").join("\n\n");
 }
 
@@ -207,35 +246,40 @@ const coloured = (patch: string, paint: Paint): string =>
     .map((line) => (line.startsWith("+") ? paint.green(line) : line.startsWith("-") ? paint.red(line) : line))
     .join("\n");
 
-function printKernelWork(kernels: readonly KernelDiff[], [before, after]: Works, paint: Paint): string {
+function printKernelWork(kernels: readonly KernelDiff[], { extents, before, after }: Works, paint: Paint): string {
   if (kernels.length === 0) return "";
   const columns: readonly Column[] = [
-    { head: "kernel, all launches" },
+    { head: `kernel, all launches${extents === "" ? "" : ` of ${extents}`}` },
     { head: "predicted", align: "right" },
     { head: "memory", align: "right" },
     { head: "cache", align: "right" },
     { head: "conflicts", align: "right" },
   ];
-  const of = (work: Work, name: string): Figures =>
-    totalOf({ ...work, launches: work.launches.filter(({ kernel }) => kernel === name) });
-  const rows = kernels.map(({ name, was, kind }) => {
+  const of = (work: Work | null, name: string): Figures | null => {
+    const launches = work?.launches.filter(({ kernel }) => kernel === name) ?? [];
+    return work === null || launches.length === 0 ? null : totalOf({ ...work, launches });
+  };
+  const rows = kernels.flatMap(({ name, was, kind }) => {
     const old = was === null ? null : of(before, was);
     const now = kind === "removed" ? null : of(after, name);
+    if (old === null && now === null) return [];
     const change = (figure: keyof Figures, print: (value: number) => string): string =>
       changed(old?.[figure] ?? null, now?.[figure] ?? null, print);
     return [
-      name,
-      change("milliseconds", milliseconds),
-      change("memoryBytes", bytes),
-      change("cacheBytes", bytes),
-      change("bankConflicts", String),
+      [
+        name,
+        change("milliseconds", milliseconds),
+        change("memoryBytes", bytes),
+        change("cacheBytes", bytes),
+        change("bankConflicts", String),
+      ],
     ];
   });
   return table(columns, rows, paint);
 }
 
-function printTotals([before, after]: Works, paint: Paint): string {
-  const [old, now] = [totalOf(before), totalOf(after)];
+function printTotals({ extents, before, after }: Works, paint: Paint): string {
+  const [old, now] = [before, after].map((work) => (work === null ? null : totalOf(work)));
   const figures: readonly (readonly [string, keyof Figures, (value: number) => string])[] = [
     ["predicted for one H200, not measured", "milliseconds", milliseconds],
     ["launches", "launches", String],
@@ -247,10 +291,13 @@ function printTotals([before, after]: Works, paint: Paint): string {
     ["activations an example", "activations", bytes],
     ["weights", "weights", bytes],
   ];
-  const columns: readonly Column[] = [{ head: "in all" }, { head: "before -> after", align: "right" }];
+  const columns: readonly Column[] = [
+    { head: `in all${extents === "" ? "" : `, ${extents}`}` },
+    { head: "before -> after", align: "right" },
+  ];
   return table(
     columns,
-    figures.map(([name, figure, print]) => [name, changed(old[figure], now[figure], print)]),
+    figures.map(([name, figure, print]) => [name, changed(old?.[figure] ?? null, now?.[figure] ?? null, print)]),
     paint,
   );
 }

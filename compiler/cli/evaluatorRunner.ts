@@ -36,7 +36,7 @@ export function evaluatorRunner(graph: Graph, checkpoint: Checkpoint): Runner {
       return new Map(arrays);
     },
     profile: null,
-    artefact: null,
+    build: null,
     [Symbol.dispose]: () => {},
   };
 }

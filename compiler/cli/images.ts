@@ -1,16 +1,18 @@
-import type { Compiled } from "../compile.ts";
+import type { Artefact } from "../../runtime/artefact.ts";
+import type { Family, PackedArtefact } from "../artefact.ts";
 import { compileImages, type ImageTarget, type KernelImage } from "../toolchain/compileImages.ts";
 import { findHostCompiler, findNvcc } from "../toolchain/findTools.ts";
 import { ToolError } from "../toolchain/toolError.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Compiles every kernel of a program for these targets, or finds it compiled before. */
+/** Compiles every kernel of some programs for these targets, or finds it compiled before. */
 export function compileKernels(
-  { program, sources }: Pick<Compiled, "program" | "sources">,
+  { programs, sources }: Family,
   targets: readonly ImageTarget[],
   terminal: Terminal,
 ): Promise<readonly KernelImage[]> {
-  const kernels = program.kernels.map(({ name, family, source }) => ({
+  const distinct = new Map(programs.flatMap((program) => program.kernels.map((kernel) => [kernel.name, kernel])));
+  const kernels = [...distinct.values()].map(({ name, family, source }) => ({
     name,
     family,
     source: sources.get(source) ?? "",
@@ -52,3 +54,10 @@ async function isFound(find: () => Promise<unknown>): Promise<boolean> {
     throw error;
   }
 }
+
+/** An artefact that no disk has seen. */
+export const inMemory = (name: string, { programs, files }: PackedArtefact): Artefact => ({
+  folder: name,
+  programs,
+  read: (path) => files.get(path) ?? new Uint8Array(),
+});

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Precision } from "../../ir/types.ts";
 import { printGraph } from "../../ir/print.ts";
 import { compileGraph, type Compiled, type FusionNote } from "../compile.ts";
-import { printKernels, printStages } from "./build.ts";
+import { printKernels, printStages } from "./buildReport.ts";
 import { exitCodes, unknownName } from "./failure.ts";
 import { readablePath } from "./figures.ts";
 import { patternMaps, patternPictures, printPatterns } from "./patterns.ts";
@@ -56,7 +56,7 @@ function describe(compiled: Compiled, { stage, kernel, pattern, json }: InspectO
   }
   return [
     printStages(compiled, paint),
-    printKernels(compiled.program, paint),
+    printKernels([compiled.program], paint),
     printSteps(compiled),
     printFusions(compiled.fusions, paint),
   ].join("\n\n");

@@ -1,12 +1,13 @@
 import { statSync } from "node:fs";
+import { contractOf, printContract, printExtents } from "../../ir/contract.ts";
 import type { Graph } from "../../ir/graph.ts";
-import type { ParameterSlot } from "../../ir/program.ts";
+import type { Extents, ParameterSlot, Program } from "../../ir/program.ts";
 import type { Precision } from "../../ir/types.ts";
-import { type Artefact, readArtefact } from "../../runtime/artefact.ts";
+import { type Artefact, type Build, readArtefact } from "../../runtime/artefact.ts";
 import type { Checkpoint } from "../../runtime/checkpoint.ts";
 import { isFilePlace } from "../artefact.ts";
 import { chooseDevice } from "./device.ts";
-import { CommandError } from "./failure.ts";
+import { CommandError, unknownName } from "./failure.ts";
 import { type ModelOptions, traceModel } from "./model.ts";
 import { deviceRunner, openRunner, planGraph, type PlanRequest } from "./openRunner.ts";
 import type { DeviceName } from "./options.ts";
@@ -21,7 +22,7 @@ export type Network = {
   readonly inputs: readonly ArrayPort[];
   readonly parameters: readonly ParameterSlot[];
   /** What would run, without images for any device. */
-  readonly plan: (batch: number) => Promise<Pick<Artefact, "program" | "read">>;
+  readonly plan: (batch: number) => Promise<Build>;
   readonly open: (checkpoint: Checkpoint, batch: number) => Promise<Runner>;
 };
 export type NetworkOptions = ModelOptions & {
@@ -51,7 +52,7 @@ export async function openNetwork(path: string, options: NetworkOptions, termina
 
 function openArtefact(path: string, options: NetworkOptions, terminal: Terminal): Network {
   const artefact = readArtefact(path);
-  const { program } = artefact;
+  const program = programFor(artefact, options.axis ?? {}, path);
   const { device, precision } = options;
   if (device === "evaluator")
     throw new CommandError(`"${path}" is compiled, and the evaluator runs models`, "give the model file");
@@ -72,8 +73,22 @@ function openArtefact(path: string, options: NetworkOptions, terminal: Terminal)
     graph: null,
     inputs: programInputs(program),
     parameters: program.parameters,
-    plan: async () => artefact,
+    plan: async () => ({ program, read: artefact.read }),
     open: async (checkpoint) =>
-      deviceRunner(await chooseDevice(device, { compiled: true }, terminal), artefact, checkpoint, terminal),
+      deviceRunner(await chooseDevice(device, { compiled: true }, terminal), artefact, program, checkpoint, terminal),
   };
+}
+
+/** The program for these extents; where an axis is not named, for its first one. */
+export function programFor({ programs }: Artefact, extents: Extents, path: string): Program {
+  const [first] = programs;
+  const wanted = Object.entries(extents);
+  for (const [axis] of wanted)
+    if (!(axis in first.extents)) throw unknownName(`symbolic axis of "${path}"`, axis, Object.keys(first.extents));
+  const found = programs.find((program) => wanted.every(([axis, extent]) => program.extents[axis] === extent));
+  if (found !== undefined) return found;
+  throw new CommandError(
+    `"${path}" was not built for ${printExtents(extents)}`,
+    `its contract: ${printContract(contractOf(programs))}`,
+  );
 }

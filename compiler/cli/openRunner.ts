@@ -1,19 +1,20 @@
 import type { Graph } from "../../ir/graph.ts";
+import type { Program } from "../../ir/program.ts";
 import type { Precision } from "../../ir/types.ts";
-import type { Artefact } from "../../runtime/artefact.ts";
+import type { Artefact, Build } from "../../runtime/artefact.ts";
 import type { Checkpoint } from "../../runtime/checkpoint.ts";
 import type { Device } from "../../runtime/device.ts";
 import { loadExecutable } from "../../runtime/executable.ts";
 import { architectureOf } from "../../runtime/images.ts";
 import type { HostTensor } from "../../runtime/tensors.ts";
-import { packArtefact } from "../artefact.ts";
+import { type Family, packArtefact } from "../artefact.ts";
 import { knownProgram } from "../knownProgram.ts";
 import { targetOf, usualTarget, type Target } from "../schedule/target.ts";
 import type { ImageTarget } from "../toolchain/compileImages.ts";
 import type { NumberArray, NumberArrays } from "./arrays.ts";
 import { chooseDevice } from "./device.ts";
 import { evaluatorRunner } from "./evaluatorRunner.ts";
-import { compileKernels } from "./images.ts";
+import { compileKernels, inMemory } from "./images.ts";
 import { batchInFront } from "./keptValues.ts";
 import type { BatchRange, DeviceName } from "./options.ts";
 import type { Runner } from "./runner.ts";
@@ -39,7 +40,7 @@ export async function openRunner(
   return disposedOnFailure(device, async () => {
     const stored = batchInFront(graph);
     const artefact = await compileFor(device, stored.graph, request, terminal);
-    const runner = await deviceRunner(device, artefact, checkpoint, terminal);
+    const runner = await deviceRunner(device, artefact, artefact.programs[0], checkpoint, terminal);
     return { ...runner, run: async (inputs) => stored.inOrder(await runner.run(inputs)) };
   });
 }
@@ -47,42 +48,45 @@ export async function openRunner(
 /** An artefact in memory, with images for this device alone. */
 async function compileFor(device: Device, graph: Graph, request: Compilation, terminal: Terminal): Promise<Artefact> {
   const { major, minor } = device.info.computeCapability;
-  const compiled = await compile(graph, request, targetOf([`sm_${major}${minor}`]), terminal);
-  const images = await compileKernels(compiled, [architectureOf(device.info) as ImageTarget], terminal);
-  const { program, files } = packArtefact(compiled, images);
-  return { folder: graph.name, program, read: (path) => files.get(path) ?? new Uint8Array() };
+  const family = await compile(graph, request, targetOf([`sm_${major}${minor}`]), terminal);
+  const images = await compileKernels(family, [architectureOf(device.info) as ImageTarget], terminal);
+  return inMemory(graph.name, packArtefact(family, images));
 }
 
 type Compilation = Pick<PlanRequest, "precision" | "batch" | "keep">;
 
-const compile = (
+async function compile(
   graph: Graph,
   { precision, batch, keep }: Compilation,
   target: Target,
   terminal: Terminal,
-): ReturnType<typeof knownProgram> =>
-  terminal.task(`compiling ${graph.name}`, () => knownProgram(graph, { precision, batch, keep, target }));
-
-/** What would run, without images for any device. */
-export async function planGraph(
-  graph: Graph,
-  request: Compilation,
-  terminal: Terminal,
-): Promise<Pick<Artefact, "program" | "read">> {
-  const { program, files } = packArtefact(await compile(graph, request, usualTarget, terminal), []);
-  return { program, read: (path) => files.get(path) ?? new Uint8Array() };
+): Promise<Family> {
+  const { program, sources } = await terminal.task(`compiling ${graph.name}`, () =>
+    knownProgram(graph, { precision, batch, keep, target }),
+  );
+  return { programs: [program], sources };
 }
 
-/** Loads an artefact; the device is the runner's from here on. */
+/** What would run, without images for any device. */
+export async function planGraph(graph: Graph, request: Compilation, terminal: Terminal): Promise<Build> {
+  const { programs, read } = inMemory(
+    graph.name,
+    packArtefact(await compile(graph, request, usualTarget, terminal), []),
+  );
+  return { program: programs[0], read };
+}
+
+/** Loads an artefact, to run one of its programs; the device is the runner's from here on. */
 export async function deviceRunner(
   device: Device,
-  artefact: Artefact,
+  { folder, read }: Artefact,
+  program: Program,
   checkpoint: Checkpoint,
   terminal: Terminal,
 ): Promise<Runner> {
   return disposedOnFailure(device, async () => {
-    const executable = await terminal.task("preparing weights", () => loadExecutable(device, artefact, checkpoint));
-    const { program } = artefact;
+    const alone: Artefact = { folder, programs: [program], read };
+    const executable = await terminal.task("preparing weights", () => loadExecutable(device, alone, checkpoint));
     return {
       kind: device.info.kind,
       device: device.info.name,
@@ -94,7 +98,7 @@ export async function deviceRunner(
         );
       },
       profile: (inputs) => executable.profile(toHost(inputs, program.inputs)),
-      artefact,
+      build: { program, read },
       [Symbol.dispose]: () => {
         executable[Symbol.dispose]();
         device[Symbol.dispose]();
@@ -103,7 +107,7 @@ export async function deviceRunner(
   });
 }
 
-function toHost(inputs: NumberArrays, ports: Artefact["program"]["inputs"]): { [name: string]: HostTensor } {
+function toHost(inputs: NumberArrays, ports: Program["inputs"]): { [name: string]: HostTensor } {
   const storages = new Map(ports.map(({ name, storage }) => [name, storage]));
   return Object.fromEntries(
     [...inputs].map(([name, { shape, values }]) => {

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from "commander";
+import type { Extents } from "../../ir/program.ts";
 import type { Precision } from "../../ir/types.ts";
 import { didYouMean } from "../diagnostics.ts";
 import type { ImageTarget } from "../toolchain/compileImages.ts";
@@ -26,6 +27,9 @@ export const sortKeys = ["time", "work", "bytes", "launch"] as const;
 export type SortKey = (typeof sortKeys)[number];
 
 export type BatchRange = { readonly min: number; readonly max: number };
+/** What a build serves where nobody says anything else. */
+export const usualBatch: BatchRange = { min: 1, max: 32 };
+
 /** `8`, or `1..32`: one build serves all of them. */
 export function parseBatch(text: string): BatchRange {
   const [, from, to] = /^(\d+)(?:\.\.(\d+))?$/.exec(text) ?? [];
@@ -34,6 +38,51 @@ export function parseBatch(text: string): BatchRange {
   if (max < min) throw new InvalidArgumentError(`The range is empty: ${max} is below ${min}.`);
   if (max > 65_535) throw new InvalidArgumentError("It is at most 65535.");
   return { min, max };
+}
+
+/** What a build serves, as far as it was said: a range of batches, and extents by axis. */
+export type ContractFlags = {
+  readonly batch?: BatchRange;
+  readonly axes: { readonly [axis: string]: readonly number[] };
+};
+
+/** Collects `batch=1..32`, `t=8,16,32` and `t=8..10`, given once for each axis. */
+export function collectAxis(text: string, before: ContractFlags = { axes: {} }): ContractFlags {
+  const [, axis, value] = /^([A-Za-z_]\w*)=(.+)$/.exec(text) ?? [];
+  if (axis === undefined || value === undefined)
+    throw new InvalidArgumentError("It is AXIS=EXTENTS, as in t=8,16,32 or batch=1..32.");
+  if (axis in before.axes || (axis === "batch" && before.batch !== undefined))
+    throw new InvalidArgumentError(`The axis ${axis} is given twice.`);
+  if (axis === "batch") {
+    if (value.includes(","))
+      throw new InvalidArgumentError("One build serves all batches of a range: batch=1..32, not a list.");
+    return { ...before, batch: parseBatch(value) };
+  }
+  return { ...before, axes: { ...before.axes, [axis]: parseExtents(value) } };
+}
+
+/** Each extent takes a program of its own: there are not to be many. */
+const mostExtents = 64;
+
+function parseExtents(text: string): readonly number[] {
+  const [, from, to] = /^(\d+)\.\.(\d+)$/.exec(text) ?? [];
+  const count = Number(to) - Number(from) + 1;
+  if (count > mostExtents)
+    throw new InvalidArgumentError(`A range of ${count} extents takes ${count} programs; name those that are needed.`);
+  const list =
+    from === undefined ? text.split(",").map(Number) : Array.from({ length: count }, (_, i) => Number(from) + i);
+  if (list.length === 0) throw new InvalidArgumentError(`The range is empty: ${to} is below ${from}.`);
+  if (list.some((each) => !Number.isInteger(each) || each < 1))
+    throw new InvalidArgumentError("Extents are numbers from 1: t=8,16,32, or all of a range: t=8..10.");
+  return [...new Set(list)].toSorted((a, b) => a - b);
+}
+
+/** Collects `t=16`, given once for each axis. */
+export function collectExtent(text: string, before: Extents = {}): Extents {
+  const [, axis, value] = /^([A-Za-z_]\w*)=(\d+)$/.exec(text) ?? [];
+  if (axis === undefined || Number(value) < 1) throw new InvalidArgumentError("It is AXIS=EXTENT, as in t=16.");
+  if (axis in before) throw new InvalidArgumentError(`The axis ${axis} is given twice.`);
+  return { ...before, [axis]: Number(value) };
 }
 
 /** `sm_80,sm_90a,compute_90,emulated`: what kernels are compiled for. */

@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { type Checkpoint, openCheckpoint } from "../../runtime/checkpoint.ts";
 import type { Program } from "../../ir/program.ts";
-import type { Artefact } from "../../runtime/artefact.ts";
+import type { Build } from "../../runtime/artefact.ts";
 import { planProfile, type Profile, type StepProfile } from "../../runtime/profile.ts";
 import { countOf, type NumberArrays } from "./arrays.ts";
 import { CommandError, exitCodes } from "./failure.ts";
@@ -63,8 +63,8 @@ export async function profile(path: string, options: ProfileOptions, terminal: T
     ] as const)
       if (given)
         throw new CommandError(`${flag} has no meaning for --plan, which runs nothing`, "leave one of them away");
-    const artefact = await network.plan(options.examples);
-    return show({ result: planProfile(artefact.program, options.examples), artefact }, nothingShown, options, terminal);
+    const build = await network.plan(options.examples);
+    return show({ result: planProfile(build.program, options.examples), build }, nothingShown, options, terminal);
   }
   const inputs =
     options.inputs.size === 0
@@ -72,29 +72,29 @@ export async function profile(path: string, options: ProfileOptions, terminal: T
       : await terminal.task("reading inputs", () => readInputs(options.inputs, network.inputs, options.preprocessing));
   const batch = batchOf(network.inputs, inputs);
   using checkpoint = options.weights === null ? drawnCheckpoint(network) : await openCheckpoint(options.weights);
-  const { result, artefact } = await measured(network, checkpoint, inputs, batch, terminal);
+  const { result, build } = await measured(network, checkpoint, inputs, batch, terminal);
   const tokens =
     options.tokens === null
       ? []
       : await tokensOf(
           network,
-          artefact.program,
+          build.program,
           { ...options, tokens: options.tokens },
           { inputs, batch, checkpoint },
           terminal,
         );
   const frames = tokens.length === 0 ? null : await framesOf(network.inputs, inputs);
-  return show({ result, artefact }, { tokens, frames }, options, terminal);
+  return show({ result, build }, { tokens, frames }, options, terminal);
 }
 
 async function show(
-  { result, artefact }: Measured,
+  { result, build }: Measured,
   shown: Pick<Shown, "tokens" | "frames">,
   options: ProfileOptions,
   terminal: Terminal,
 ): Promise<number> {
   const against = options.against === null ? null : readReport(options.against);
-  await writeFiles(() => collectReport(result, artefact, { ...shown, against }), options);
+  await writeFiles(() => collectReport(result, build, { ...shown, against }), options);
   terminal.print(options.json ? JSON.stringify(asJson(result), null, 2) : printProfile(result, options, terminal));
   if (!options.json) {
     for (const file of [options.trace, options.report])
@@ -103,7 +103,7 @@ async function show(
   return exitCodes.success;
 }
 
-type Measured = { readonly result: Profile; readonly artefact: Pick<Artefact, "program" | "read"> };
+type Measured = { readonly result: Profile; readonly build: Build };
 
 async function measured(
   network: Network,
@@ -113,10 +113,10 @@ async function measured(
   terminal: Terminal,
 ): Promise<Measured> {
   using runner = await network.open(checkpoint, batch);
-  const { profile: measure, artefact } = runner;
-  if (measure === null || artefact === null)
+  const { profile: measure, build } = runner;
+  if (measure === null || build === null)
     throw new CommandError("the evaluator launches no kernels", "profile on --device cuda or emulated");
-  return { result: await terminal.task(`profiling on ${runner.device}`, () => measure(inputs)), artefact };
+  return { result: await terminal.task(`profiling on ${runner.device}`, () => measure(inputs)), build };
 }
 
 async function tokensOf(

@@ -4,7 +4,7 @@ import { Command, CommanderError, Option } from "commander";
 import type { Precision } from "../../ir/types.ts";
 import { packageRoot } from "../packageRoot.ts";
 import type { ImageTarget } from "../toolchain/compileImages.ts";
-import { exitCodes } from "./failure.ts";
+import { CommandError, exitCodes } from "./failure.ts";
 import { type Preprocessing, published } from "./media/preprocess.ts";
 import type { ModelOptions } from "./model.ts";
 import * as parse from "./options.ts";
@@ -31,13 +31,16 @@ export async function main(args: readonly string[]): Promise<number> {
 }
 
 type Json = { readonly json?: true };
-type ModelFlags = ModelOptions & Json & { readonly dtype: Precision; readonly batch: parse.BatchRange };
-type BuildFlags = ModelFlags & {
+type ModelFlags = ModelOptions & Json & { readonly dtype: Precision };
+type BuildFlags = Omit<ModelFlags, "axis"> & {
+  readonly axis?: parse.ContractFlags;
+  readonly batch?: parse.BatchRange;
   readonly arch?: readonly ImageTarget[];
   readonly out?: string;
   readonly weights?: string;
 };
 type InspectFlags = ModelFlags & {
+  readonly batch: parse.BatchRange;
   readonly stage?: string;
   readonly kernel?: string;
   readonly pattern?: true;
@@ -97,6 +100,11 @@ function createProgram(finish: (status: number) => void): Command {
     .description("compile a model to an artefact: kernels, their images and a manifest")
     .argument("<model>", "a model file")
     .addOption(dtype().default("f32"))
+    .option(
+      "--axis <name=extents>",
+      "what one build serves: batch=1..32, and t=8,16,32 of an axis that the model leaves open; again for other axes",
+      parse.collectAxis,
+    )
     .addOption(batch())
     .option(
       "--arch <names>",
@@ -114,6 +122,7 @@ function createProgram(finish: (status: number) => void): Command {
       const options = {
         ...flags,
         precision: flags.dtype,
+        contract: contractOf(flags),
         targets: flags.arch ?? null,
         out: flags.out ?? null,
         weights: flags.weights ?? null,
@@ -122,7 +131,7 @@ function createProgram(finish: (status: number) => void): Command {
       finish(await build(model, options, openTerminal(flags)));
     });
 
-  withPreprocessing(withModel(program.command("run")))
+  withPreprocessing(withExtents(withModel(program.command("run"))))
     .description("run a model or an artefact on pictures, clips or arrays")
     .argument("<model>", "a model file, or an artefact: a folder, or NAME.fovea")
     .requiredOption("--weights <file>", "the checkpoint: .safetensors (also sharded), .pth, .pt, .pyth or .npz")
@@ -152,11 +161,11 @@ function createProgram(finish: (status: number) => void): Command {
       finish(await run(model, options, openTerminal(flags)));
     });
 
-  withModel(program.command("inspect"))
+  withExtents(withModel(program.command("inspect")))
     .description("show what the compiler makes of a model: passes, kernels, what was fused and why")
     .argument("<model>", "a model file")
     .addOption(dtype().default("f32"))
-    .addOption(batch())
+    .addOption(batch().default(parse.usualBatch, "1..32"))
     .option("--stage <pass>", "print the graph as this pass, by name or number, left it")
     .option("--kernel <name>", "print the text of this kernel")
     .option("--pattern", "draw which queries of each attention meet which keys, and count what is computed")
@@ -196,7 +205,7 @@ function createProgram(finish: (status: number) => void): Command {
       );
     });
 
-  withPreprocessing(withModel(program.command("profile")))
+  withPreprocessing(withExtents(withModel(program.command("profile"))))
     .description("measure a model or an artefact kernel by kernel, and by module as the author wrote it")
     .argument("<model>", "a model file, or an artefact: a folder, or NAME.fovea")
     .option("--weights <file>", "the checkpoint (default: random weights)")
@@ -306,15 +315,28 @@ const preprocessingOf = ({ mean, deviation, interval }: PreprocessingFlags): Pre
   deviation,
   interval: interval ?? null,
 });
+const withExtents = (command: Command): Command =>
+  command.option(
+    "--axis <name=extent>",
+    "the extent of an axis that the model leaves open, as in t=16; again for other axes",
+    parse.collectExtent,
+  );
+
+/** `--batch` is short for `--axis batch=`. */
+function contractOf({ axis = { axes: {} }, batch: range }: BuildFlags): parse.ContractFlags {
+  if (axis.batch !== undefined && range !== undefined)
+    throw new CommandError("the batch is given twice: as --batch and as --axis batch=");
+  return range === undefined ? axis : { ...axis, batch: range };
+}
 
 const dtype = (): Option =>
   new Option("--dtype <name>", `how numbers are stored: ${parse.precisions.join(", ")}`).argParser(
     parse.parsePrecision,
   );
 const batch = (): Option =>
-  new Option("--batch <range>", "batches that one build serves: 8, or 1..32")
-    .argParser(parse.parseBatch)
-    .default({ min: 1, max: 32 }, "1..32");
+  new Option("--batch <range>", "batches that one build serves: 8, or 1..32, as --axis batch=").argParser(
+    parse.parseBatch,
+  );
 const device = (): Option =>
   new Option("--device <name>", `what to run on: ${parse.deviceNames.join(", ")} (the float64 interpreter)`)
     .argParser(parse.parseDevice)

@@ -1,4 +1,4 @@
-import type { Artefact } from "../../runtime/artefact.ts";
+import type { Build } from "../../runtime/artefact.ts";
 import type { Profile } from "../../runtime/profile.ts";
 import type { NumberArrays } from "./arrays.ts";
 
@@ -14,5 +14,5 @@ export type Runner = Disposable & {
   /** Where the time of a run goes, launch by launch; null where nothing is launched. */
   readonly profile: ((inputs: NumberArrays) => Promise<Profile>) | null;
   /** What it launches; null where nothing is launched. */
-  readonly artefact: Artefact | null;
+  readonly build: Build | null;
 };

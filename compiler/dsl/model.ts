@@ -2,6 +2,7 @@ import type { Graph } from "../../ir/graph.ts";
 import { createBuilder } from "../../ir/builder.ts";
 import { compileError, CompileError, didYouMean } from "../diagnostics.ts";
 import { checkConfig, type Schema } from "./config.ts";
+import { type ModelContract, type OpenAxes, requireExtents, withExtents } from "./contract.ts";
 import { AnyGrid, gridOf } from "./grid.ts";
 import { fieldsOf } from "./module.ts";
 import { Parameter } from "./parameter.ts";
@@ -16,6 +17,10 @@ export type EntryDefinition<C, I extends Inputs> = {
   readonly presets?: { readonly [name: string]: Partial<C> };
   readonly inputs: (config: C) => I;
   readonly module: (config: C) => { forward(inputs: NoInfer<GridsOf<I>>): Outputs };
+  /** Axes of the inputs that a build may leave open, and what gives them an extent: `{ t: (t) => ({ num_frames: t }) }`. */
+  readonly axes?: NoInfer<OpenAxes<C>>;
+  /** What one build serves unless it is told otherwise. */
+  readonly contract?: ModelContract;
   /** Module paths that the published names of kept values leave out: "model". */
   readonly root?: string | readonly string[];
   /** From the configuration of a published case to this one; by default it is taken as it is. */
@@ -37,11 +42,14 @@ export type TraceOptions = {
   readonly preset?: string;
   /** Fields that differ from the preset, or from the schema's defaults. */
   readonly config?: object;
+  /** Extents of axes that the network leaves open. */
+  readonly axes?: { readonly [axis: string]: number };
 };
 
 /** A network whose configuration is checked when it is traced. */
 export type Entry = {
   readonly presets: readonly string[];
+  readonly contract: ModelContract;
   /** @internal */
   readonly fromCase: (config: PublishedConfig, inputs: PublishedInputs) => unknown;
   /** @internal */
@@ -54,6 +62,8 @@ export type Model = {
   readonly entries: { readonly [name: string]: Entry };
   /** The graph of one configuration. Throws a CompileError with what is wrong in the model or in its configuration. */
   readonly trace: (options?: TraceOptions) => Graph;
+  /** What one build of a network serves unless it is told otherwise. */
+  readonly contract: (entry?: string) => ModelContract;
   /** How to trace the network of a published case. */
   readonly fromCase: (published: PublishedCase) => { readonly entry: string; readonly config: object };
 };
@@ -81,16 +91,21 @@ export function system({
       { span: null, hint: didYouMean(wanted, known) || `there are ${known.join(", ")}` },
     );
   };
+  const entryOf = (wanted: string | undefined): readonly [string, Entry] => {
+    const entryName = wanted === undefined ? (Object.keys(entries)[0] ?? "") : find(wanted);
+    const found = entries[entryName];
+    if (found === undefined)
+      throw compileError("bad-argument", { op: "system", problem: `${name} has no entries` }, { span: null });
+    return [entryName, found];
+  };
   return {
     name,
     entries,
     trace: (options = {}) => {
-      const entryName = options.entry === undefined ? (Object.keys(entries)[0] ?? "") : find(options.entry);
-      const found = entries[entryName];
-      if (found === undefined)
-        throw compileError("bad-argument", { op: "system", problem: `${name} has no entries` }, { span: null });
+      const [entryName, found] = entryOf(options.entry);
       return found.trace(entryName === name ? name : `${name}/${entryName}`, options);
     },
+    contract: (wanted) => entryOf(wanted)[1].contract,
     fromCase: ({ entry: wanted, config, inputs }) => {
       const found = find(wanted);
       return { entry: found, config: (entries[found]?.fromCase(config, inputs) ?? config) as object };
@@ -105,7 +120,8 @@ export function entry<C, const I extends Inputs>(definition: EntryDefinition<C, 
   return {
     presets: Object.keys(presets),
     fromCase: definition.fromCase ?? ((config) => config),
-    trace: (name, { preset, config = {} }) => {
+    contract: definition.contract ?? {},
+    trace: (name, { preset, config = {}, axes = {} }) => {
       const base = preset === undefined ? {} : presets[preset];
       if (base === undefined)
         throw compileError(
@@ -116,9 +132,15 @@ export function entry<C, const I extends Inputs>(definition: EntryDefinition<C, 
             hint: didYouMean(preset ?? "", Object.keys(presets)) || `there are ${Object.keys(presets).join(", ")}`,
           },
         );
-      const checked = checkConfig(definition.config, { ...base, ...config });
+      const given = withExtents({ ...base, ...config }, axes, { name, ...definition });
+      const checked = checkConfig(definition.config, given);
       const roots = typeof definition.root === "string" ? [definition.root] : (definition.root ?? []);
-      return traceRoot(name, roots, () => ({ inputs: definition.inputs(checked), module: definition.module(checked) }));
+      const graph = traceRoot(name, roots, () => ({
+        inputs: definition.inputs(checked),
+        module: definition.module(checked),
+      }));
+      requireExtents(graph, axes);
+      return graph;
     },
   };
 }

@@ -1,3 +1,5 @@
+import { contractOf, printContract, printExtents } from "../../ir/contract.ts";
+import type { Programs } from "../../ir/manifest.ts";
 import type { Port, PortSize, Program } from "../../ir/program.ts";
 import type { StorageType } from "../../ir/types.ts";
 import { packageVersion } from "../packageRoot.ts";
@@ -8,33 +10,42 @@ type BindingView = {
   readonly name: string;
   readonly version: string;
   readonly precision: string;
-  /** "Batches of 1 to 32" */
-  readonly batch: string;
+  /** "batch 1..32, t = 8 or 16" */
+  readonly contract: string;
+  /** One for each combination of the symbolic axes' extents; one alone where there are none. */
+  readonly signatures: readonly SignatureView[];
+  readonly parameters: readonly { readonly key: string; readonly shape: string }[];
+};
+type SignatureView = {
+  /** "t=8", as a literal. */
+  readonly key: string;
   readonly inputs: readonly PortView[];
   readonly outputs: readonly PortView[];
-  readonly parameters: readonly { readonly key: string; readonly shape: string }[];
 };
 type PortView = { readonly key: string; readonly type: string; readonly comment: string };
 
 /** The artefact's typed loader: index.mjs and index.d.mts, by path. */
-export function emitBinding(program: Program): ReadonlyMap<string, string> {
-  const view = bindingView(program);
+export function emitBinding(programs: Programs): ReadonlyMap<string, string> {
+  const view = bindingView(programs);
   return new Map([
     ["index.mjs", renderTemplate("binding.mjs.njk", view)],
     ["index.d.mts", renderTemplate("binding.d.mts.njk", view)],
   ]);
 }
 
-function bindingView(program: Program): BindingView {
-  const { min, max } = program.batch;
+function bindingView(programs: Programs): BindingView {
+  const [first] = programs;
   return {
-    name: program.name,
+    name: first.name,
     version: packageVersion(),
-    precision: program.precision,
-    batch: min === max ? `A batch of ${min}` : `Batches of ${min} to ${max}`,
-    inputs: program.inputs.map((port) => portView(port, program)),
-    outputs: [...program.outputs, ...program.kept].map((port) => portView(port, program)),
-    parameters: program.parameters.map(({ name, shape }) => ({
+    precision: first.precision,
+    contract: printContract(contractOf(programs)),
+    signatures: programs.map((program) => ({
+      key: JSON.stringify(printExtents(program.extents)),
+      inputs: program.inputs.map((port) => portView(port, program)),
+      outputs: [...program.outputs, ...program.kept].map((port) => portView(port, program)),
+    })),
+    parameters: first.parameters.map(({ name, shape }) => ({
       key: JSON.stringify(name),
       shape: `readonly [${shape.join(", ")}]`,
     })),

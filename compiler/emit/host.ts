@@ -1,8 +1,11 @@
 import { createHash } from "node:crypto";
-import type { Argument, BlockCount, BufferRef, Kernel, Port, PortSize, Program, Step } from "../../ir/program.ts";
+import { type Contract, contractOf, printContract, printExtents } from "../../ir/contract.ts";
+import type { Programs } from "../../ir/manifest.ts";
+import type { Kernel, Port, PortSize, Program } from "../../ir/program.ts";
 import { weightsText } from "../../ir/programText.ts";
 import { InternalError } from "../diagnostics.ts";
 import { packageVersion } from "../packageRoot.ts";
+import { type StepView, stepView } from "./hostSteps.ts";
 import { renderTemplate } from "./render.ts";
 
 /** The files of a program's C interface, by their paths within the artefact. */
@@ -13,13 +16,13 @@ export type HostFiles = {
   readonly libraryPath: string;
 };
 
-/** Prints the program as C: what templates/host.h.njk and host.c.njk are given. `program.kernels` name their images. */
-export function emitHost(program: Program): HostFiles {
-  const view = hostView(program);
+/** Prints the programs as C: what templates/host are given. Their kernels name their images. */
+export function emitHost(programs: Programs): HostFiles {
+  const view = hostView(programs);
   return {
     files: new Map([
-      [`c/${view.prefix}.h`, renderTemplate("host.h.njk", view)],
-      [view.sourcePath, renderTemplate("host.c.njk", view)],
+      [`c/${view.prefix}.h`, renderTemplate("host/host.h.njk", view)],
+      [view.sourcePath, renderTemplate("host/host.c.njk", view)],
     ]),
     sourcePath: view.sourcePath,
     libraryPath: view.libraryPath,
@@ -30,6 +33,8 @@ type HostView = {
   readonly name: string;
   readonly version: string;
   readonly precision: string;
+  /** "batch 1..32, t = 8 or 16" */
+  readonly contract: string;
   /** What every name of the interface begins with. */
   readonly prefix: string;
   readonly upper: string;
@@ -37,25 +42,47 @@ type HostView = {
   readonly sourcePath: string;
   readonly libraryPath: string;
   readonly batch: Program["batch"];
+  readonly axes: readonly { readonly name: string; readonly axis: string; readonly extents: string }[];
+  /** The symbolic axes' extents as C's lists of parameters have them: alone, behind others, and as results. */
+  readonly axisParameters: string;
+  readonly axisArguments: string;
+  readonly moreParameters: string;
+  readonly moreArguments: string;
+  readonly matchParameters: string;
+  /** "t = %d" */
+  readonly axisFormat: string;
+  /** A batch and extents that are allowed. */
+  readonly exampleArguments: string;
   readonly maxRank: number;
   readonly inputs: readonly PortView[];
   readonly outputs: readonly PortView[];
-  readonly memory: Program["memory"];
+  readonly inputComments: readonly string[];
+  readonly outputComments: readonly string[];
+  /** JSON, as a literal of C. */
+  readonly description: string;
+  readonly weights: number;
+  readonly shared: number;
   /** Bytes, separated by commas. */
   readonly weightsKey: string;
   readonly kernels: readonly { readonly name: string; readonly threads: number; readonly sharedBytes: number }[];
   readonly images: readonly ImageView[];
+  readonly programs: readonly ProgramView[];
+  readonly mostLaunches: number;
+};
+/** `name` is a literal of C. */
+type PortView = { readonly name: string; readonly storage: string; readonly rank: number };
+type ProgramView = {
+  /** Behind names of C: "_t8", or nothing where there is one program. */
+  readonly suffix: string;
+  /** "t=8" */
+  readonly extents: string;
+  readonly extentList: string;
+  readonly inputs: readonly ShapeView[];
+  readonly outputs: readonly ShapeView[];
+  readonly activations: number;
   readonly steps: readonly StepView[];
 };
-type PortView = {
-  /** A literal of C. */
-  readonly name: string;
-  readonly storage: string;
-  readonly rank: number;
-  readonly fixed: string;
-  readonly perExample: string;
-  readonly comment: string;
-};
+type ShapeView = { readonly fixed: string; readonly perExample: string };
 type ImageView = {
   readonly symbol: string;
   readonly path: string;
@@ -66,55 +93,128 @@ type ImageView = {
   readonly minor: number;
   readonly exact: 0 | 1;
 };
-type StepView = {
-  readonly index: number;
-  readonly kernel: number;
-  readonly name: string;
-  readonly comment: string;
-  readonly formula: readonly string[];
-  readonly grid: string;
-  readonly arguments: readonly { readonly type: string; readonly name: string; readonly value: string }[];
-  /** Without what C adds behind the last one. */
-  readonly argumentBytes: number;
-};
 
-function hostView(program: Program): HostView {
-  const prefix = program.name.replaceAll(/\W/g, "_").replace(/^(?=\d)/, "_");
-  const outputs = [...program.outputs, ...program.kept];
-  const numbers = new Map(program.kernels.map(({ name }, index) => [name, index]));
+function hostView(programs: Programs): HostView {
+  const [first] = programs;
+  const prefix = first.name.replaceAll(/\W/g, "_").replace(/^(?=\d)/, "_");
+  const contract = contractOf(programs);
+  const kernels = [
+    ...new Map(programs.flatMap((each) => each.kernels.map((kernel) => [kernel.name, kernel]))).values(),
+  ];
+  const numbers = new Map(kernels.map(({ name }, index) => [name, index]));
   return {
-    name: program.name,
+    name: first.name,
     version: packageVersion(),
-    precision: program.precision,
+    precision: first.precision,
+    contract: printContract(contract),
     prefix,
     upper: prefix.toUpperCase(),
     guard: `FOVEA_${prefix.toUpperCase()}_H`,
     sourcePath: `c/${prefix}.c`,
     libraryPath: `c/lib${prefix}.so`,
-    batch: program.batch,
-    maxRank: Math.max(1, ...[...program.inputs, ...outputs].map(({ shape }) => shape.length)),
-    inputs: program.inputs.map(portView),
-    outputs: outputs.map(portView),
-    memory: program.memory,
-    weightsKey: [...createHash("sha256").update(weightsText(program)).digest()].join(", "),
-    kernels: program.kernels.map(({ name, threads, sharedBytes }) => ({ name, threads, sharedBytes })),
-    images: program.kernels.flatMap(imageViews),
+    batch: first.batch,
+    ...axisViews(contract),
+    exampleArguments: [first.batch.max, ...Object.values(first.extents)].join(", "),
+    maxRank: Math.max(1, ...programs.flatMap((each) => [...each.inputs, ...outputsOf(each)].map(rankOf))),
+    inputs: first.inputs.map(portView),
+    outputs: outputsOf(first).map(portView),
+    inputComments: portComments(programs, ({ inputs }) => inputs),
+    outputComments: portComments(programs, outputsOf),
+    description: JSON.stringify(JSON.stringify(describe(programs))),
+    weights: first.memory.weights,
+    shared: Math.max(...programs.map(({ memory }) => memory.shared)),
+    weightsKey: [...createHash("sha256").update(weightsText(first)).digest()].join(", "),
+    kernels: kernels.map(({ name, threads, sharedBytes }) => ({ name, threads, sharedBytes })),
+    images: kernels.flatMap(imageViews),
+    programs: programs.map((program) => programView(program, numbers)),
+    mostLaunches: Math.max(...programs.map(({ steps }) => steps.length)),
+  };
+}
+
+const outputsOf = ({ outputs, kept }: Program): readonly Port[] => [...outputs, ...kept];
+const rankOf = ({ shape }: Port): number => shape.length;
+
+type AxisViews = Pick<
+  HostView,
+  "axes" | "axisParameters" | "axisArguments" | "moreParameters" | "moreArguments" | "matchParameters" | "axisFormat"
+>;
+
+/** Each symbolic axis is a parameter of its own, named so that it can be no keyword of C. */
+function axisViews({ axes }: Contract): AxisViews {
+  const names = axes.map(({ axis }) => `extent_${axis}`);
+  const parameters = names.map((name) => `int ${name}`);
+  const behind = (list: readonly string[]): string => list.map((each) => `, ${each}`).join("");
+  return {
+    axes: axes.map(({ axis, extents }) => ({ name: `extent_${axis}`, axis, extents: extents.join(", ") })),
+    axisParameters: parameters.join(", ") || "void",
+    axisArguments: names.join(", "),
+    moreParameters: behind(parameters),
+    moreArguments: behind(names),
+    matchParameters: behind(names.map((name) => `int* ${name}`)),
+    axisFormat: axes.map(({ axis }) => `${axis} = %d`).join(", "),
+  };
+}
+
+/** One line a port; where its shape depends on the symbolic axes, one for each of their extents. */
+function portComments(programs: Programs, portsOf: (program: Program) => readonly Port[]): readonly string[] {
+  return portsOf(programs[0]).flatMap(({ name, storage }, index) => {
+    const shapes = programs.map((program) => {
+      const shape = portsOf(program)[index]?.shape ?? [];
+      return { text: `[${shape.map(sizeText).join(", ")}]`, extents: printExtents(program.extents) };
+    });
+    const texts = new Set(shapes.map(({ text }) => text));
+    if (texts.size === 1) return [`${name}: ${storage} ${[...texts].join("")}`];
+    return [`${name}: ${storage}`, ...shapes.map(({ text, extents }) => `  ${text} for ${extents}`)];
+  });
+}
+
+/** What programs that load the library while they run want to know of it. */
+function describe(programs: Programs): object {
+  const [{ name, precision }] = programs;
+  const ports = (list: readonly Port[]): object[] =>
+    list.map((port) => ({
+      name: port.name,
+      type: port.storage,
+      shape: port.shape.map((size) => (typeof size === "number" ? size : sizeText(size))),
+    }));
+  return {
+    name,
+    precision,
+    fovea: packageVersion(),
+    contract: contractOf(programs),
+    programs: programs.map((program) => ({
+      extents: program.extents,
+      inputs: ports(program.inputs),
+      outputs: ports(outputsOf(program)),
+      launches: program.steps.length,
+    })),
+  };
+}
+
+function programView(program: Program, numbers: ReadonlyMap<string, number>): ProgramView {
+  const extents = Object.entries(program.extents);
+  return {
+    suffix: extents.map(([axis, extent]) => `_${axis}${extent}`).join(""),
+    extents: printExtents(program.extents),
+    // C has no empty list.
+    extentList: Object.values(program.extents).join(", ") || "0",
+    inputs: program.inputs.map(shapeView),
+    outputs: outputsOf(program).map(shapeView),
+    activations: program.memory.activations,
     steps: program.steps.map((step, index) => stepView(step, index, numbers, program)),
   };
 }
 
-function portView({ name, storage, shape }: Port): PortView {
+const portView = ({ name, storage, shape }: Port): PortView => ({
+  name: JSON.stringify(name),
+  storage,
+  rank: shape.length,
+});
+
+function shapeView({ shape }: Port): ShapeView {
   const fixed = shape.map((size) => (typeof size === "number" ? size : 0));
   const perExample = shape.map((size) => (typeof size === "number" ? 0 : size.batchTimes));
-  return {
-    name: JSON.stringify(name),
-    storage,
-    rank: shape.length,
-    // C has no empty list.
-    fixed: fixed.join(", ") || "0",
-    perExample: perExample.join(", ") || "0",
-    comment: `${name}: ${storage} [${shape.map(sizeText).join(", ")}]`,
-  };
+  return { fixed: fixed.join(", ") || "0", perExample: perExample.join(", ") || "0" };
 }
 
 function sizeText(size: PortSize): string {
@@ -136,61 +236,4 @@ function imageViews({ name, images }: Kernel, kernel: number): readonly ImageVie
       exact: special === "" ? 0 : 1,
     };
   });
-}
-
-function stepView(step: Step, index: number, numbers: ReadonlyMap<string, number>, program: Program): StepView {
-  const kernel = numbers.get(step.kernel);
-  if (kernel === undefined) throw new InternalError(`step ${index} launches "${step.kernel}", which is no kernel`);
-  const { origin } = step;
-  const place = origin.file === "" ? "" : ` (${origin.file}:${origin.line})`;
-  return {
-    index,
-    kernel,
-    name: step.kernel,
-    comment: `${step.kernel}${origin.path === "" ? "" : `, ${origin.path}`}${place}`,
-    formula: origin.formula.split("\n").filter((line) => line.trim() !== ""),
-    grid: step.grid.map(blocks).join(", "),
-    arguments: step.arguments.map((argument, position) => ({
-      type: argument.kind === "batch" ? "int32_t" : "CUdeviceptr",
-      name: `a${position}`,
-      value: argument.kind === "batch" ? "batch" : addressText(argument.buffer, argument.offset, program),
-    })),
-    argumentBytes: argumentBytes(step.arguments),
-  };
-}
-
-/** factor * ceil((fixed + perExample * n) / divisor), with as little of it as there is. */
-function blocks({ factor, fixed, perExample, divisor }: BlockCount): string {
-  if (perExample === 0) return String(factor * Math.ceil(fixed / divisor));
-  const count = `${fixed === 0 ? "" : `${fixed} + `}${perExample === 1 ? "n" : `${perExample} * n`}`;
-  const parts = divisor === 1 ? count : `(${count} + ${divisor - 1}) / ${divisor}`;
-  if (factor === 1) return parts;
-  return `${factor} * (${parts})`;
-}
-
-function addressText(buffer: BufferRef, offset: number, { outputs }: Program): string {
-  const bytes = (count: number): string => (count === 0 ? "" : ` + ${count}`);
-  switch (buffer.space) {
-    case "activations":
-      return `activations${buffer.offset === 0 ? "" : ` + UINT64_C(${buffer.offset}) * n`}${bytes(offset)}`;
-    case "shared":
-    case "weights":
-      return `${buffer.space}${bytes(buffer.offset + offset)}`;
-    case "input":
-      return `inputs[${buffer.index}]${bytes(offset)}`;
-    case "output":
-      return `outputs[${buffer.index}]${bytes(offset)}`;
-    case "kept":
-      return `outputs[${outputs.length + buffer.index}]${bytes(offset)}`;
-  }
-}
-
-/** As in a C struct, each aligned to its own size. */
-function argumentBytes(list: readonly Argument[]): number {
-  let end = 0;
-  for (const { kind } of list) {
-    const size = kind === "batch" ? 4 : 8;
-    end = Math.ceil(end / size) * size + size;
-  }
-  return end;
 }

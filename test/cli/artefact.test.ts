@@ -5,11 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { afterAll, describe, expect, it, vi } from "vitest";
-import { packArtefact, writeArtefact } from "../../compiler/artefact.ts";
-import type { Compiled } from "../../compiler/compile.ts";
+import { type Family, packArtefact, writeArtefact } from "../../compiler/artefact.ts";
 import { withPtx } from "../../compiler/cli/images.ts";
 import type { KernelImage } from "../../compiler/toolchain/compileImages.ts";
-import type { Kernel, Program } from "../../ir/program.ts";
+import { type Manifest, manifestOf } from "../../ir/manifest.ts";
+import type { Kernel } from "../../ir/program.ts";
 import { ArtefactFileError, readArtefact } from "../../runtime/artefact.ts";
 import { writeSafetensors } from "../../runtime/safetensors.ts";
 
@@ -38,23 +38,26 @@ const kernel: Kernel = {
   ptxas: {},
   notes: [],
 };
-const compiledWith = (text: string): Pick<Compiled, "program" | "sources"> => ({
-  program: {
-    format: 1,
-    name: "toy",
-    precision: "f32",
-    batch: { min: 1, max: 4 },
-    inputs: [],
-    outputs: [],
-    kept: [],
-    parameters: [],
-    unused: [],
-    weights: [],
-    memory: { activations: 0, shared: 0, weights: 0 },
-    kernels: [kernel],
-    steps: [],
-    checksums: {},
-  },
+const compiledWith = (text: string): Family => ({
+  programs: [
+    {
+      format: 2,
+      name: "toy",
+      precision: "f32",
+      batch: { min: 1, max: 4 },
+      extents: {},
+      inputs: [],
+      outputs: [],
+      kept: [],
+      parameters: [],
+      unused: [],
+      weights: [],
+      memory: { activations: 0, shared: 0, weights: 0 },
+      kernels: [kernel],
+      steps: [],
+      checksums: {},
+    },
+  ],
   sources: new Map([["kernels/scale.cu", text]]),
 });
 const report = { registers: 24, spillBytes: 0, staticSharedBytes: 0, stackBytes: 0 };
@@ -62,8 +65,8 @@ const imagesOf = (text: string): KernelImage[] => [
   { kernel: "scale", target: "sm_90a", image: Buffer.from(`cubin ${text}`), ptxas: report, log: "" },
   { kernel: "scale", target: "emulated", image: Buffer.from(`library ${text}`), ptxas: null, log: "" },
 ];
-const manifestOf = (folder: string): Program =>
-  JSON.parse(readFileSync(join(folder, "manifest.json"), "utf8")) as Program;
+const manifestIn = (folder: string): Manifest =>
+  JSON.parse(readFileSync(join(folder, "manifest.json"), "utf8")) as Manifest;
 const drafts = (): string[] => readdirSync(scratch).filter((name) => name.startsWith("."));
 
 describe("writeArtefact", () => {
@@ -71,13 +74,13 @@ describe("writeArtefact", () => {
     const folder = join(scratch, "deep/er/toy");
     const packed = packArtefact(compiledWith("// one"), imagesOf("one"));
     await writeArtefact(packed, folder);
-    const { program } = packed;
-    expect(manifestOf(folder)).toEqual({
-      ...program,
+    const [program] = packed.programs;
+    expect(manifestIn(folder)).toEqual({
+      ...manifestOf(packed.programs),
       fovea: expect.stringMatching(/^\d+\.\d+\.\d+$/),
       digest: expect.stringMatching(/^[0-9a-f]{64}$/),
     });
-    expect(readArtefact(folder).program).toMatchObject(program);
+    expect(readArtefact(folder).programs).toEqual([program]);
     expect(program.kernels[0]).toMatchObject({
       images: { sm_90a: "kernels/scale.sm_90a.cubin", emulated: "kernels/scale.emulated.so" },
       ptxas: { sm_90a: report },
@@ -144,7 +147,7 @@ describe("writeArtefact", () => {
     const source = readFileSync(join(folder, "kernels/scale.cu"), "utf8");
     expect(source).toMatch(/^\/\/ \d+$/);
     expect(readFileSync(join(folder, "kernels/scale.emulated.so"), "utf8")).toBe(`library ${source.slice(3)}`);
-    expect(manifestOf(folder).checksums["kernels/scale.cu"]).toBe(createHash("sha256").update(source).digest("hex"));
+    expect(manifestIn(folder).checksums["kernels/scale.cu"]).toBe(createHash("sha256").update(source).digest("hex"));
     expect(drafts()).toEqual([]);
   });
 });
@@ -153,10 +156,10 @@ describe("writeArtefact", () => {
 function contentsOf(place: string): string {
   try {
     const artefact = readArtefact(place);
-    const files = Object.keys(artefact.program.checksums).map((path) =>
+    const files = Object.keys(artefact.programs[0].checksums).map((path) =>
       Buffer.from(artefact.read(path)).toString("hex"),
     );
-    return JSON.stringify([artefact.program, files]);
+    return JSON.stringify([artefact.programs, files]);
   } catch (error) {
     if (!(error instanceof ArtefactFileError)) throw error;
     return `${error.problem}: ${error.message}`;

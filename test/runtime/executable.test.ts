@@ -3,6 +3,7 @@ import { appendFileSync, cpSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Manifest } from "../../ir/manifest.ts";
 import type { Program } from "../../ir/program.ts";
 import { printManifest } from "../../ir/programText.ts";
 import { readArtefact } from "../../runtime/artefact.ts";
@@ -79,7 +80,10 @@ describe("inputs", () => {
       `"input "x" is [2, 3, 5], the program takes [b, 3, 5] with b = 3"`,
     );
     expect(await mistakes({ x: inputOf(301) })).toMatchInlineSnapshot(
-      `"batch 301: "tiny" was built for batches of 1 to 300"`,
+      `
+      "batch 301: "tiny" was built for batches of 1 to 300
+        hint: give it 300 at a time, or build it with --axis batch=1..301"
+    `,
     );
     expect(await mistakes({ x: inputOf(0) })).toMatchInlineSnapshot(
       `"batch 0: "tiny" was built for batches of 1 to 300"`,
@@ -163,8 +167,9 @@ describe("memory", () => {
     async () => {
       using device = await openTestDevice();
       const artefact = readArtefact(folders.tiny);
-      const large = { ...artefact.program, memory: { ...artefact.program.memory, activations: 2 ** 27 } };
-      using executable = await loadExecutable(device, { ...artefact, program: large }, tinyCheckpoint);
+      const [program] = artefact.programs;
+      const large: Program = { ...program, memory: { ...program.memory, activations: 2 ** 27 } };
+      using executable = await loadExecutable(device, { ...artefact, programs: [large] }, tinyCheckpoint);
       await executable.run({ x: inputOf(2) });
       await expect(executable.run({ x: inputOf(300) })).rejects.toThrow(
         /activations of 300 examples: asked for 37\.5 GiB; [\d.]+ GiB of [\d.]+ GiB are free/,
@@ -272,7 +277,7 @@ describe.skipIf(onGpu)("an artefact", () => {
         fovea,
         digest: _,
         ...rest
-      } = JSON.parse(readFileSync(path, "utf8").replace(from, to)) as Program & {
+      } = JSON.parse(readFileSync(path, "utf8").replace(from, to)) as Manifest & {
         readonly fovea: string;
         readonly digest: string;
       };
@@ -292,8 +297,8 @@ describe.skipIf(onGpu)("an artefact", () => {
   test("that is missing, damaged or of another version is refused", async () => {
     await expect(load(join(tmpdir(), "no-such-artefact"))).rejects.toThrow(/"[^"]*no-such-artefact" is not there/);
     await expect(load(dirname(folders.tiny))).rejects.toThrow(/has no manifest.json that can be read: ENOENT/);
-    await expect(load(editManifest("format", '"format": 1', '"format": 2'))).rejects.toThrow(
-      /has format 2 \(fovea \d+\.\d+\.\d+\), this version of fovea reads 1\n {2}hint: build it again with this version/,
+    await expect(load(editManifest("format", '"format": 2', '"format": 3'))).rejects.toThrow(
+      /has format 3 \(fovea \d+\.\d+\.\d+\), this version of fovea reads 2\n {2}hint: build it again with this version/,
     );
     await expect(load(breakManifest("json", (text) => `[${text}`))).rejects.toThrow(
       /is damaged: manifest.json is not JSON/,
@@ -307,10 +312,12 @@ describe.skipIf(onGpu)("an artefact", () => {
     await expect(
       load(breakManifest("digit", (text) => text.replace('"perExample": 12', '"perExample": 13'))),
     ).rejects.toThrow(/is damaged: manifest.json is not what was written\n {2}hint: copy or build it again/);
-    await expect(load(editManifest("fields", '"steps": [', '"steppes": ['))).rejects.toThrow(/lacks "steps"/);
-    await expect(load(editManifest("offset", '"offset": 512', '"offset": 1024'))).rejects.toThrow(
-      /weight "threshold" lies outside/,
+    await expect(load(editManifest("fields", '"steps": [', '"steppes": ['))).rejects.toThrow(
+      /is damaged: manifest.json: programs.0.steps: Invalid input: expected array/,
     );
+    await expect(
+      load(editManifest("offset", /(?<="name": "threshold",\s+"storage": "\w+",\s+"offset": )\d+/, "1024")),
+    ).rejects.toThrow(/weight "threshold" lies outside/);
     await expect(load(editManifest("kernel", '"kernel": "total"', '"kernel": "sum"'))).rejects.toThrow(
       /launches "sum", which is no kernel/,
     );

@@ -44,10 +44,11 @@ const port = (name: string, storage: Port["storage"], shape: Port["shape"], ref:
 
 const hidden: BufferRef = { space: "activations", offset: 256, bytesPerExample: 48 };
 const empty: Program = {
-  format: 1,
+  format: 2,
   name: "tiny",
   precision: "f32",
   batch: { min: 1, max: 300 },
+  extents: {},
   inputs: [],
   outputs: [],
   kept: [],
@@ -195,7 +196,7 @@ export const buildArtefact = async (program: Program): Promise<string> => {
     [architectureOf(device.info) as ImageTarget],
   );
   const folder = join(mkdtempSync(join(tmpdir(), "fovea-runtime-")), program.name);
-  await writeArtefact(packArtefact({ program, sources }, images), folder);
+  await writeArtefact(packArtefact({ programs: [program], sources }, images), folder);
   return folder;
 };
 

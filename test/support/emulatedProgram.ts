@@ -1,5 +1,6 @@
 import { packArtefact } from "../../compiler/artefact.ts";
 import type { Compiled } from "../../compiler/compile.ts";
+import { inMemory } from "../../compiler/cli/images.ts";
 import { compileImages } from "../../compiler/toolchain/compileImages.ts";
 import { seededValues } from "../../compiler/cli/golden/seeded.ts";
 import { loadExecutable, type Executable } from "../../runtime/executable.ts";
@@ -13,20 +14,19 @@ export async function loadOnEmulator({ program, sources }: Compiled): Promise<Ex
     family,
     source: sources.get(source) ?? "",
   }));
-  const { program: packed, files } = packArtefact({ program, sources }, await compileImages(kernels, ["emulated"]));
+  const packed = packArtefact({ programs: [program], sources }, await compileImages(kernels, ["emulated"]));
   const tensors = program.parameters.map(({ name, shape }) => {
     const deviation = 1 / Math.sqrt(product(shape.slice(1)));
     return [name, { shape, values: () => seededValues({ name, mean: 0, deviation }, product(shape)) }] as const;
   });
-  return loadExecutable(
-    await emulatedDevice(),
-    { folder: program.name, program: packed, read: (path) => files.get(path) ?? new Uint8Array() },
-    { source: "drawn weights", tensors: new Map(tensors) },
-  );
+  return loadExecutable(await emulatedDevice(), inMemory(program.name, packed), {
+    source: "drawn weights",
+    tensors: new Map(tensors),
+  });
 }
 
 /** Inputs of a program, drawn by name. */
-export const drawnInputs = ({ program }: Executable, batch: number): Inputs =>
+export const drawnInputs = ({ programs: [program] }: Executable, batch: number): Inputs =>
   Object.fromEntries(
     program.inputs.map(({ name, shape }) => {
       const extents = shape.map((size) => (typeof size === "number" ? size : size.batchTimes * batch));

@@ -5,13 +5,14 @@ import type { Checkpoint } from "../../../runtime/checkpoint.ts";
 import { openDevice, type Device } from "../../../runtime/device.ts";
 import { loadExecutable } from "../../../runtime/executable.ts";
 import type { Inputs } from "../../../runtime/tensors.ts";
-import { packArtefact } from "../../artefact.ts";
+import { type Family, packArtefact } from "../../artefact.ts";
 import { compileGraph } from "../../compile.ts";
 import { loadModel } from "../../frontend/loadModel.ts";
 import { buildEmulator } from "../../toolchain/buildEmulator.ts";
 import { compileImages } from "../../toolchain/compileImages.ts";
 import { seededValues } from "../golden/seeded.ts";
 import { timesformer } from "./compileFigures.ts";
+import { inMemory } from "../images.ts";
 import { figure, median, type Figure } from "./figure.ts";
 
 export const openEmulator = async (): Promise<Device> =>
@@ -26,8 +27,8 @@ async function emulatedArtefact(config: object, precision: Precision): Promise<A
     family,
     source: compiled.sources.get(source) ?? "",
   }));
-  const { program, files } = packArtefact(compiled, await compileImages(kernels, ["emulated"]));
-  return { folder: graph.name, program, read: (path) => files.get(path) ?? new Uint8Array() };
+  const family: Family = { programs: [compiled.program], sources: compiled.sources };
+  return inMemory(graph.name, packArtefact(family, await compileImages(kernels, ["emulated"])));
 }
 
 /**
@@ -43,9 +44,10 @@ export async function throughputFigures(device: Device): Promise<readonly Figure
       ["gemm_qkv", null],
       ["gemm_fc1", null],
     ] as const) {
-      const step = artefact.program.steps.find((each) => each.kernel === kernel);
+      const [program] = artefact.programs;
+      const step = program.steps.find((each) => each.kernel === kernel);
       if (step === undefined) throw new Error(`the program launches no ${kernel}`);
-      const rate = await rateOf(device, { ...artefact, program: { ...artefact.program, steps: [step] } });
+      const rate = await rateOf(device, { ...artefact, programs: [{ ...program, steps: [step] }] });
       const what = `${kernel} in ${precision}, a core of the emulated device`;
       figures.push(figure(what, rate, "GFLOP/s", goal !== null && precision === "bf16" ? { goal } : {}));
     }
@@ -55,12 +57,12 @@ export async function throughputFigures(device: Device): Promise<readonly Figure
 
 /** Of a program of one launch. What it reads nobody has computed: that changes numbers and not times. */
 async function rateOf(device: Device, artefact: Artefact): Promise<number> {
-  using executable = await loadExecutable(device, artefact, drawnCheckpoint(artefact.program));
-  const inputs = drawnInputs(artefact.program);
+  using executable = await loadExecutable(device, artefact, drawnCheckpoint(artefact.programs[0]));
+  const inputs = drawnInputs(artefact.programs[0]);
   const rates: number[] = [];
   for (let run = 0; run < 3; run++) {
     await executable.run(inputs, { graph: false });
-    const flops = artefact.program.steps[0]?.work.flops.perExample ?? 0;
+    const flops = artefact.programs[0].steps[0]?.work.flops.perExample ?? 0;
     rates.push(flops / (device.emulator?.counters().cpuNanoseconds ?? Number.NaN));
   }
   return median(rates);
@@ -70,9 +72,9 @@ async function rateOf(device: Device, artefact: Artefact): Promise<number> {
 export async function launchFigures(device: Device): Promise<readonly Figure[]> {
   const tiny = { img_size: [8, 8], patch_size: 8, embed_dim: 8, num_heads: 1, num_frames: 1, num_classes: 2 };
   const artefact = await emulatedArtefact(tiny, "f32");
-  using executable = await loadExecutable(device, artefact, drawnCheckpoint(artefact.program));
-  const inputs = drawnInputs(artefact.program);
-  const launches = artefact.program.steps.length;
+  using executable = await loadExecutable(device, artefact, drawnCheckpoint(artefact.programs[0]));
+  const inputs = drawnInputs(artefact.programs[0]);
+  const launches = artefact.programs[0].steps.length;
   const timed = async (graph: boolean): Promise<number> => {
     const times: number[] = [];
     for (let run = 0; run < 22; run++) {
@@ -93,7 +95,7 @@ export async function launchFigures(device: Device): Promise<readonly Figure[]> 
 /** From arrays in memory to prepared weights on the device. */
 export async function weightFigures(device: Device): Promise<readonly Figure[]> {
   const artefact = await emulatedArtefact({ depth: 4 }, "bf16");
-  const checkpoint = drawnCheckpoint(artefact.program);
+  const checkpoint = drawnCheckpoint(artefact.programs[0]);
   const drawn = new Map(
     [...checkpoint.tensors].map(([name, { shape, values }]) => [name, { shape, values: values() }]),
   );

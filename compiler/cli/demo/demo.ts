@@ -2,12 +2,12 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Graph } from "../../../ir/graph.ts";
 import { openCheckpoint } from "../../../runtime/checkpoint.ts";
-import { packArtefact } from "../../artefact.ts";
+import { type Family, packArtefact } from "../../artefact.ts";
 import { compileGraph, type Compiled } from "../../compile.ts";
 import { packageRoot } from "../../packageRoot.ts";
 import type { ImageTarget } from "../../toolchain/compileImages.ts";
 import type { NumberArrays } from "../arrays.ts";
-import { printKernels, printStages } from "../build.ts";
+import { printKernels, printStages } from "../buildReport.ts";
 import { evaluatorRunner } from "../evaluatorRunner.ts";
 import { exitCodes } from "../failure.ts";
 import { milliseconds, small } from "../figures.ts";
@@ -100,11 +100,12 @@ function heldOutClips(): SeededClip[] {
 /** What each compiler made of the kernels: binaries for GPUs are built wherever there is a compiler for them. */
 async function describeKernels(compiled: Compiled, terminal: Terminal): Promise<string> {
   const gpus: readonly ImageTarget[] = (await hasNvcc()) ? ["sm_80", "sm_90a"] : [];
+  const family: Family = { programs: [compiled.program], sources: compiled.sources };
   const start = performance.now();
-  const images = await compileKernels(compiled, [...gpus, "emulated"], terminal);
+  const images = await compileKernels(family, [...gpus, "emulated"], terminal);
   const built = `${images.length} images in ${milliseconds(performance.now() - start)}: ${["emulated", ...gpus].join(", ")}`;
   const without = gpus.length === 0 ? " (no nvcc here, so none for a GPU)" : "";
-  return `${printKernels(packArtefact(compiled, images).program, terminal.paint)}\n${built}${without}`;
+  return `${printKernels(packArtefact(family, images).programs, terminal.paint)}\n${built}${without}`;
 }
 
 type Net = { readonly run: (inputs: NumberArrays) => Promise<NumberArrays> };

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { Artefact } from "../../../runtime/artefact.ts";
+import type { Build } from "../../../runtime/artefact.ts";
 import { h200 } from "../../../runtime/predict.ts";
 import type { Profile, StepProfile } from "../../../runtime/profile.ts";
 import type { Counted, LaunchData, ReportData } from "./data.ts";
@@ -10,11 +10,7 @@ export type Shown = Pick<ReportData, "tokens" | "frames" | "against">;
 export const nothingShown: Shown = { tokens: [], frames: null, against: null };
 
 /** Puts together what a profile says of a program and what its artefact holds. */
-export function collectReport(
-  profile: Profile,
-  { program, read }: Pick<Artefact, "program" | "read">,
-  shown: Shown = nothingShown,
-): ReportData {
+export function collectReport(profile: Profile, { program, read }: Build, shown: Shown = nothingShown): ReportData {
   const { batch } = profile;
   const texts = textsOf(program.kernels, read);
   const families = new Map(program.kernels.map(({ name, family }) => [name, family]));

@@ -10,6 +10,7 @@ import { findHostCompiler } from "../../../compiler/toolchain/findTools.ts";
 import { readArtefact } from "../../../runtime/artefact.ts";
 import { openCheckpoint } from "../../../runtime/checkpoint.ts";
 import { openDevice } from "../../../runtime/device.ts";
+import { encodePreparedWeights } from "../../../runtime/preparedWeights.ts";
 import { loadExecutable } from "../../../runtime/executable.ts";
 import { buildCommandLine, fovea, root } from "../fovea.ts";
 
@@ -63,15 +64,21 @@ beforeAll(async () => {
   writeFileSync(at("config.json"), JSON.stringify(config));
   writeFileSync(at("video.bin"), video);
   expect(await build(at("bare"))).toMatchObject({ status: 0, err: "" });
-  const { parameters } = readArtefact(at("bare")).program;
+  const { parameters } = readArtefact(at("bare")).programs[0];
   const arrays = parameters.map(({ name, shape }) => {
     const count = shape.reduce((product, size) => product * size, 1);
     return [name, { shape, values: seededValues({ name, mean: 0, deviation: 0.3 }, count) }] as const;
   });
   writeArrays(at("weights.safetensors"), new Map(arrays));
+  writeArrays(
+    at("others.safetensors"),
+    new Map(arrays.map(([name, { shape, values }]) => [name, { shape, values: values.map((value) => -value) }])),
+  );
   const built = await build(at("shipped"), "--weights", at("weights.safetensors"));
   expect(built).toMatchObject({ status: 0, err: "" });
   expected = await logitsOf(at("shipped"));
+  using others = await openCheckpoint(at("others.safetensors"));
+  writeFileSync(at("others.bin"), encodePreparedWeights(readArtefact(at("shipped")).programs[0], others));
   expect(new Set(new Float32Array(Uint8Array.from(expected).buffer)).size).toBe(batch * 3);
 }, 240_000);
 
@@ -81,7 +88,7 @@ describe("an artefact", () => {
     expect(await build(again, "--weights", at("weights.safetensors"))).toMatchObject({ status: 0, err: "" });
     expect(readFileSync(join(again, "manifest.json"))).toEqual(readFileSync(at("shipped/manifest.json")));
     const artefact = readArtefact(again);
-    for (const path of Object.keys(artefact.program.checksums))
+    for (const path of Object.keys(artefact.programs[0].checksums))
       expect(Buffer.from(artefact.read(path))).toEqual(readFileSync(at("shipped", path)));
     expect(readFileSync(at("shipped/c/libtimesformer.so")).includes(scratch)).toBe(false);
   });
@@ -159,12 +166,13 @@ describe("the C interface gives Node's numbers, to the bit", () => {
     const { stdout } = await execa(at("host"), [
       driver,
       at("shipped/weights.bin"),
+      at("others.bin"),
       at("video.bin"),
       at("c.bin"),
       String(batch),
     ]);
     expect(readFileSync(at("c.bin"))).toEqual(expected);
-    const { program } = readArtefact(at("shipped"));
+    const [program] = readArtefact(at("shipped")).programs;
     expect(stdout.split("\n")).toEqual([
       "input video f32 3 3 2 8 12 = 6912 bytes",
       "output logits f32 3 3 = 36 bytes",
@@ -203,7 +211,7 @@ describe("the C interface gives Node's numbers, to the bit", () => {
       writeFileSync(at(`${name}.bin`), content);
       const { exitCode, stderr } = await execa(
         at("host"),
-        [driver, at(`${name}.bin`), at("video.bin"), at("none.bin"), "1"],
+        [driver, at(`${name}.bin`), at("others.bin"), at("video.bin"), at("none.bin"), "1"],
         { reject: false },
       );
       expect([exitCode, stderr]).toEqual([1, expect.stringContaining(said)]);

@@ -14,9 +14,7 @@ library = ctypes.CDLL(library_path)
 
 
 class Port(ctypes.Structure):
-    """As in the header; its lists are as long as the longest shape."""
-
-    _fields_ = [("name", c_char_p), ("type", c_char_p), ("rank", c_int), ("fixed", c_int64 * 5), ("per_example", c_int64 * 5)]
+    _fields_ = [("name", c_char_p), ("type", c_char_p), ("rank", c_int)]
 
 
 def function(suffix, result, *arguments):
@@ -26,7 +24,6 @@ def function(suffix, result, *arguments):
 
 
 error = function("error", c_char_p)
-port_bytes = function("port_bytes", c_size_t, POINTER(Port), c_int)
 create = function("create", c_void_p, c_char_p, c_int)
 destroy = function("destroy", None, c_void_p)
 load_weights = function("load_weights", c_int, c_void_p, c_char_p)
@@ -39,22 +36,30 @@ def check(failed):
 
 
 def ports(kind):
+    """Of each port its name, type, shape and bytes, for this batch."""
     count = function(f"{kind}_count", c_int)()
     at = function(kind, POINTER(Port), c_int)
-    return [at(index) for index in range(count)]
+    shape_of = function(f"{kind}_shape", c_size_t, c_int, c_int, POINTER(c_int64))
+    found = []
+    for index in range(count):
+        port = at(index).contents
+        extents = (c_int64 * port.rank)()
+        size = shape_of(index, batch, extents)
+        check(size == 0)
+        found.append((port.name.decode(), port.type.decode(), list(extents), size))
+    return found
 
 
 inputs, outputs = ports("input"), ports("output")
-for port in inputs + outputs:
-    shape = [port[0].fixed[axis] + port[0].per_example[axis] * batch for axis in range(port[0].rank)]
-    print(port[0].name.decode(), port[0].type.decode(), shape)
+for name_of_port, type_of_port, shape, _ in inputs + outputs:
+    print(name_of_port, type_of_port, shape)
 
 context = create(driver.encode(), 0)
 check(not context)
 check(load_weights(context, weights.encode()))
 with open(input_path, "rb") as file:
-    given = ctypes.create_string_buffer(file.read(), port_bytes(inputs[0], batch))
-results = [ctypes.create_string_buffer(port_bytes(port, batch)) for port in outputs]
+    given = ctypes.create_string_buffer(file.read(), inputs[0][3])
+results = [ctypes.create_string_buffer(size) for *_, size in outputs]
 addresses = lambda arrays: (c_void_p * len(arrays))(*[ctypes.addressof(array) for array in arrays])
 check(run_host(context, batch, addresses([given]), addresses(results)))
 destroy(context)

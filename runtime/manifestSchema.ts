@@ -1,0 +1,158 @@
+import { z } from "zod";
+import type { Manifest } from "../ir/manifest.ts";
+import type { WeightExpr } from "../ir/program.ts";
+import type { BinaryOp, Scalar, UnaryOp } from "../ir/scalar.ts";
+import { binaryFunctions, unaryFunctions } from "../ir/scalarMeaning.ts";
+
+// manifest.json as its text has it. One description checks manifests when they are read, and comes with each artefact as
+// JSON Schema.
+
+const count = z.int().min(0);
+const extent = z.int().min(1);
+const shape = z.array(count);
+const storage = z.enum(["f32", "f16", "bf16", "i32", "u8"]);
+/** Numbers that JSON has no word for are written as { "number": "-Infinity" }. */
+const anyNumber = z.union([
+  z.number(),
+  z.strictObject({ number: z.enum(["-0", "Infinity", "-Infinity", "NaN"]) }).transform((word) => Number(word.number)),
+]);
+const linear = z
+  .object({ fixed: z.number(), perExample: z.number() })
+  .meta({ description: "fixed + perExample * batch" });
+
+const buffer = z.discriminatedUnion("space", [
+  z.object({ space: z.literal("activations"), offset: count, bytesPerExample: count }),
+  z.object({ space: z.literal("shared"), offset: count, bytes: count }),
+  z.object({ space: z.literal("weights"), offset: count, bytes: count }),
+  z.object({ space: z.enum(["input", "output", "kept"]), index: count }),
+]);
+
+const port = z
+  .object({
+    name: z.string(),
+    storage,
+    layout: z.array(z.array(z.array(z.string()))),
+    shape: z.array(z.union([count, z.object({ batchTimes: count })])),
+    buffer,
+  })
+  .meta({
+    description: "a dense, row-major array; its layout lists the parts of each dimension, and the axes of each part",
+  });
+
+const unaryOp = z.enum(Object.keys(unaryFunctions) as UnaryOp[]);
+const binaryOp = z.enum(Object.keys(binaryFunctions) as BinaryOp[]);
+const scalar: z.ZodType<Scalar> = z.lazy(() =>
+  z.discriminatedUnion("kind", [
+    z.object({ kind: z.literal("number"), value: anyNumber }),
+    z.object({ kind: z.literal("variable"), name: z.string() }),
+    z.object({ kind: z.literal("argument"), index: count }),
+    z.object({ kind: z.literal("load"), table: count, index: z.array(scalar) }),
+    z.object({ kind: z.literal("unary"), op: unaryOp, of: scalar }),
+    z.object({ kind: z.literal("binary"), op: binaryOp, left: scalar, right: scalar }),
+    z.object({ kind: z.literal("select"), if: scalar, then: scalar, else: scalar }),
+  ]),
+);
+
+const weightOrder = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("fragments"), tileN: extent, tileK: extent, group: z.literal([16, 32]) }),
+  z.object({ kind: z.literal("tiles"), tileN: extent, tileK: extent }),
+]);
+const weightExpr: z.ZodType<WeightExpr> = z.lazy(() =>
+  z.discriminatedUnion("kind", [
+    z.object({ kind: z.literal("parameter"), name: z.string(), shape }),
+    z.object({ kind: z.literal("constant"), shape, values: z.array(anyNumber) }),
+    z.object({ kind: z.literal("reshape"), of: weightExpr, shape }),
+    z.object({ kind: z.literal("permute"), of: weightExpr, order: z.array(count) }),
+    z.object({ kind: z.literal("slice"), of: weightExpr, axis: count, start: z.int(), step: z.int(), size: count }),
+    z.object({ kind: z.literal("concat"), of: z.array(weightExpr), axis: count }),
+    z.object({ kind: z.literal("pad"), of: weightExpr, shape, fill: anyNumber }),
+    z.object({ kind: z.literal("matmul"), left: weightExpr, right: weightExpr }),
+    z.object({ kind: z.literal("elementwise"), of: z.array(weightExpr), body: scalar }),
+    z.object({ kind: z.literal("sum"), of: weightExpr, axis: count }),
+    z.object({ kind: z.literal("rounded"), of: weightExpr, storage }),
+    z.object({ kind: z.literal("take"), of: weightExpr, axis: count, index: z.array(count) }),
+    z.object({
+      kind: z.literal("interpolate"),
+      of: weightExpr,
+      axis: count,
+      index: z.array(z.array(count)),
+      weights: z.array(z.array(z.number())),
+    }),
+    z.object({ kind: z.literal("pack"), of: weightExpr, order: weightOrder }),
+  ]),
+);
+const weight = z
+  .object({ name: z.string(), storage, offset: count, bytes: count, value: weightExpr })
+  .meta({ description: "an array on the device, and how it is made of the checkpoint's parameters" });
+
+const resizing = z
+  .object({ mode: z.enum(["bicubic", "nearest"]), grid: z.array(extent), leading: count })
+  .meta({ description: "how a parameter is made from one of another size" });
+
+const kernel = z.object({
+  name: z.string(),
+  source: z.string(),
+  family: z.string(),
+  threads: extent,
+  sharedBytes: count,
+  images: z
+    .record(z.string(), z.string())
+    .meta({ description: "files by target: sm_80, sm_90a, compute_90, emulated" }),
+  ptxas: z.record(
+    z.string(),
+    z.object({ registers: count, spillBytes: count, staticSharedBytes: count, stackBytes: count }),
+  ),
+  notes: z.array(z.string()).meta({ description: "tiles, and the reasons for them" }),
+});
+
+const blocks = z
+  .object({ factor: count, fixed: count, perExample: count, divisor: extent })
+  .meta({ description: "factor * ceil((fixed + perExample * batch) / divisor)" });
+const step = z
+  .object({
+    kernel: z.string(),
+    grid: z.tuple([blocks, blocks, blocks]),
+    arguments: z.array(
+      z.discriminatedUnion("kind", [
+        z.object({ kind: z.literal("buffer"), buffer, offset: count }),
+        z.object({ kind: z.literal("batch") }),
+      ]),
+    ),
+    origin: z.object({ file: z.string(), line: count, column: count, path: z.string(), formula: z.string() }),
+    work: z.object({ flops: linear, readBytes: linear, writeBytes: linear }),
+  })
+  .meta({ description: "a launch: its line of the model's source, the module's path, and the work that it needs" });
+
+const program = z
+  .object({
+    extents: z.record(z.string(), extent),
+    inputs: z.array(port),
+    outputs: z.array(port),
+    kept: z.array(port),
+    memory: z
+      .object({ activations: count, shared: count })
+      .meta({ description: "bytes: an example's, and all examples'" }),
+    kernels: z.array(z.string()),
+    steps: z.array(step),
+  })
+  .meta({ description: "the network for one combination of the symbolic axes' extents" });
+
+export const manifestSchema: z.ZodType<Manifest> = z.object({
+  format: z.literal(2),
+  name: z.string(),
+  precision: z.enum(["f32", "f16", "bf16"]),
+  contract: z.object({
+    batch: z.object({ min: extent, max: extent }),
+    axes: z.array(z.object({ axis: z.string(), extents: z.array(extent) })),
+  }),
+  parameters: z.array(z.object({ name: z.string(), shape, resizing: resizing.nullable() })),
+  unused: z.array(z.string()).meta({ description: "names that a checkpoint may hold and nothing reads" }),
+  memory: z.object({ weights: count }),
+  programs: z.array(program).min(1),
+  kernels: z.array(kernel),
+  weights: z.array(weight),
+  checksums: z.record(z.string(), z.string()).meta({ description: "SHA-256 of every other file, by its path" }),
+});
+
+/** What every manifest.json of this format is, for other programs. */
+export const manifestJsonSchema = (): object => z.toJSONSchema(manifestSchema, { io: "input", reused: "ref" });
