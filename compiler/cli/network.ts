@@ -80,7 +80,7 @@ function openArtefact(path: string, options: NetworkOptions, terminal: Terminal)
 }
 
 /** The program for these extents; where an axis is not named, for its first one. */
-export function programFor({ programs }: Artefact, extents: Extents, path: string): Program {
+function programFor({ programs }: Artefact, extents: Extents, path: string): Program {
   const [first] = programs;
   const wanted = Object.entries(extents);
   for (const [axis] of wanted)

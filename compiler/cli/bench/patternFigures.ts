@@ -8,6 +8,7 @@ import type { Compiled } from "../../compile.ts";
 import { compileGraph } from "../../compile.ts";
 import { patternMap } from "../../schedule/attention/patternMap.ts";
 import { compileImages } from "../../toolchain/compileImages.ts";
+import { inMemory } from "../images.ts";
 import { drawnCheckpoint, drawnInputs } from "./runFigures.ts";
 
 /** An attention between projections, in the text form of graphs. */
@@ -188,15 +189,8 @@ async function countersOf(device: Device, { program, sources }: Compiled, wanted
     kernels: program.kernels.filter(({ name }) => name === wanted),
     steps: program.steps.filter(({ kernel }) => kernel === wanted),
   };
-  const { program: packed, files } = packArtefact(
-    { program: alone, sources },
-    await compileImages(kernels, ["emulated"]),
-  );
-  const artefact = {
-    folder: program.name,
-    program: packed,
-    read: (path: string) => files.get(path) ?? new Uint8Array(),
-  };
+  const images = await compileImages(kernels, ["emulated"]);
+  const artefact = inMemory(program.name, packArtefact({ programs: [alone], sources }, images));
   const { emulator } = device;
   if (emulator === null) throw new Error("only the emulated device counts");
   // What it reads nobody has computed: that changes numbers and not counts.
