@@ -184,7 +184,8 @@ describe("memory", () => {
     const executable = await loadExecutable(device, folders.busy, noWeights);
     const running = executable.run({}, { batch: 1 });
     const next = executable.run({}, { batch: 1 });
-    await new Promise((resolve) => void setTimeout(resolve, 5));
+    // One turn, not a time: on a busy machine a timer may come after the run's end.
+    await new Promise((resolve) => void setImmediate(resolve));
     executable[Symbol.dispose]();
     await expect(running).rejects.toThrow(/"busy" was closed/);
     await expect(next).rejects.toThrow(/"busy" was closed/);
