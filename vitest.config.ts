@@ -13,7 +13,9 @@ const config: ViteUserConfig = defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     exclude: ["test/gpu/**", "test/nvcc/**", "node_modules/**"],
-    testTimeout: 60_000,
+    // Ends what hangs. A machine that runs something else as well may be many times slower.
+    testTimeout: 240_000,
+    hookTimeout: 240_000,
     maxWorkers: 2,
     ...(results ? { reporters: ["default", "json"], outputFile: { json: results } } : {}),
   },

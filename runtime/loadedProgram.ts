@@ -23,6 +23,8 @@ export class LoadedProgram implements Disposable {
   readonly #plans: Map<Program, Map<number, Plan>> = new Map();
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
+  /** Calls in other threads that wait for the stream. */
+  #waiting = 0;
 
   constructor(parts: Parts) {
     this.device = parts.device;
@@ -85,14 +87,25 @@ export class LoadedProgram implements Disposable {
   }
 
   async finished(): Promise<void> {
-    await this.device.finished(this.stream);
-    this.mustBeOpen();
+    this.#waiting++;
+    try {
+      await this.device.finished(this.stream);
+    } finally {
+      this.#waiting--;
+      if (this.#closed && this.#waiting === 0) this.#release();
+      this.mustBeOpen();
+    }
   }
 
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#closed = true;
     this.device.release((driver) => driver.status("cuStreamSynchronize", this.stream));
+    // Another thread may be about to wait for the stream: it must be there until then.
+    if (this.#waiting === 0) this.#release();
+  }
+
+  #release(): void {
     this.#forgetPlans();
     for (const owned of this.#owned.toReversed()) owned[Symbol.dispose]();
   }

@@ -140,7 +140,8 @@ describe("runs of one executable", () => {
     const milliseconds = performance.now() - start;
     expect(y?.data[0]).toBe(1);
     expect(milliseconds).toBeGreaterThan(20);
-    expect(ticks).toBeGreaterThan(milliseconds / 10);
+    // A loop that is not free ticks once at most; how often a free one does depends on what else the machine runs.
+    expect(ticks).toBeGreaterThan(5);
   });
 });
 
