@@ -45,6 +45,8 @@ const BlockConfig = z.strictObject({
   /** Whether keys and values are pooled: over height and width, never over time. */
   sub_sample: z.boolean().default(true),
   bn_layer: z.boolean().default(true),
+  /** Whether what each position gives each other is a result too. */
+  return_nl_map: z.boolean().default(false),
   extent: Extent,
 });
 type BlockConfig = z.infer<typeof BlockConfig>;
@@ -70,10 +72,8 @@ class NonLocalBlock extends Module<BlockConfig> {
       keep("logits", attentionWeights(q, k, axes, { ...options, normalize: "none" }), pairs);
     else if (this.config.pairwise === "concatenation")
       keep("concat_project", attentionWeights(q, k, axes, { ...options, normalize: "none" }), "b head (t h w) key");
-    return {
-      out: output(x.add(this.back(attend(q, k, values, options))), this.layout),
-      nl_map: output(attentionWeights(q, k, axes, options), pairs),
-    };
+    const out = output(x.add(this.back(attend(q, k, values, options))), this.layout);
+    return this.config.return_nl_map ? { out, nl_map: output(attentionWeights(q, k, axes, options), pairs) } : { out };
   }
 
   private similarity(queries: Map, keys: Map) {
@@ -287,7 +287,7 @@ const block = entry({
   config: BlockConfig,
   inputs: ({ extent, in_channels, dimension }) => ({ x: grid(extent, in_channels, { layout: layouts[dimension] }) }),
   module: (config) => new NonLocalBlock(config),
-  fromCase: published,
+  fromCase: (config, inputs) => ({ ...published(config, inputs), return_nl_map: true }),
 });
 
 export default system({

@@ -35,8 +35,9 @@ export type JobView = {
   readonly query: TokenView;
   readonly key: TokenView;
   readonly functions: readonly string[];
-  readonly loadQueries: RowsView;
-  readonly loadKeys: RowsView;
+  /** Null where the score reads no products. */
+  readonly loadQueries: RowsView | null;
+  readonly loadKeys: RowsView | null;
   /** Null where a value's row is copied with its key's. */
   readonly loadValues: RowsView | null;
   readonly store: RowsView;
@@ -64,7 +65,7 @@ export const jobView = (
   const text: JobText = { kernel, plan, job, operandNames, needs, pointers: new Map(), functions: [] };
   const { tiles } = job;
   // Functions come in the order of what they serve: rows, scores.
-  const loadQueries = rowsView(text, accessOf(text, "q"), kernel.headDim);
+  const loadQueries = kernel.headDim === 0 ? null : rowsView(text, accessOf(text, "q"), kernel.headDim);
   const { loadKeys, loadValues } = keyRows(text, accessOf(text, "k"), accessOf(text, "v"));
   const store = rowsView(text, accessOf(text, "out"), plan.valueColumns);
   const bias = biasView(text);
@@ -132,6 +133,7 @@ const accessOf = ({ kernel, plan, job }: JobText, role: Role): RowAccess => {
 /** Keys and values are copied together where their rows are alike and lie at one distance. */
 const keyRows = (text: JobText, k: RowAccess, v: RowAccess): Pick<JobView, "loadKeys" | "loadValues"> => {
   const { kernel, plan } = text;
+  if (kernel.headDim === 0) return { loadKeys: null, loadValues: rowsView(text, v, plan.valueColumns) };
   const alike =
     plan.valueParts === 1 &&
     kernel.headDim === kernel.valueDim &&

@@ -74,6 +74,7 @@ export type AttentionKernel = {
   readonly operands: readonly Operand[];
   readonly batched: boolean;
   readonly heads: number;
+  /** Channels of a head of q and k; 0: the score reads no products, and q and k are not read. */
   readonly headDim: number;
   readonly valueDim: number;
   readonly scale: number;

@@ -128,6 +128,29 @@ describe("scores", () => {
   it.each(["count", "none"] as const)("weighs by the scores themselves, divided by %s", (normalize) =>
     check({ pattern: near({ w: 5 }), query: grid({ w: 61 }), headDim: 32, normalize }, "bf16"),
   );
+  it.each(["bf16", "f32"] as const)("counts ragged keys of another grid, of numbers alone, in %s", (precision) =>
+    check(
+      {
+        pattern: all,
+        query: grid({ h: 7, w: 5 }),
+        key: grid({ h: 3, w: 2 }),
+        headDim: 0,
+        valueDim: 40,
+        heads: 1,
+        scale: 1,
+        score: parseScalar("max(table0[q.h, q.w] + table1[k.h, k.w], 0)"),
+        tables: [
+          [7, 5],
+          [3, 2],
+        ],
+        normalize: "count",
+        batch: 2,
+      },
+      precision,
+    ),
+  );
+  it("counts ragged keys in exact float32", () =>
+    check({ pattern: all, query: grid({ w: 61 }), headDim: 32, normalize: "count" }, "f32"));
   it("scales by a negative number", () =>
     check({ pattern: all, query: grid({ w: 61 }), headDim: 32, scale: -0.3 }, "bf16"));
 });

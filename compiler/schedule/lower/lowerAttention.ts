@@ -2,6 +2,7 @@ import type { NodeOf, ValueId } from "../../../ir/graph.ts";
 import { positionTables } from "../../../ir/positions.ts";
 import { add, argument, literal, mul, variable } from "../../../ir/scalarBuild.ts";
 import type { Ranges } from "../../../ir/scalarRange.ts";
+import { variablesOf } from "../../../ir/scalarWalk.ts";
 import { prefixRows, sizeOf } from "../../../ir/types.ts";
 import { compileError } from "../../diagnostics.ts";
 import type { Access, AttentionKernel, KernelPositions, TokenAccess } from "../kernels.ts";
@@ -18,7 +19,9 @@ export const lowerAttention = (context: Context, attend: NodeOf<"attend">, resul
   const query = context.view(q);
   const key = context.view(k);
   const value = context.view(v);
-  const headDim = query.type.channels / heads;
+  // A score that is made of other things than products has none computed.
+  const multiplies = variablesOf(score).has("s") || (positions?.query ?? positions?.key ?? null) !== null;
+  const headDim = multiplies ? query.type.channels / heads : 0;
   const valueDim = value.type.channels / heads;
   const reads = [tokens(query, heads, into), tokens(key, heads, into), tokens(value, heads, into)] as const;
   const kernel: AttentionKernel = {
