@@ -94,10 +94,11 @@ const stepsOf = ({ launches, plan }: Part, weights: Weights, kernels: Kernels): 
         case "batch":
           return { kind: "batch" };
         case "weight": {
-          if (!launch.weight) throw new Error(`internal: ${kernel} wants a weight and has none`);
+          const weight = launch.weights[parameter.of];
+          if (!weight) throw new Error(`internal: ${kernel} wants a weight and has none`);
           return {
             kind: "buffer",
-            buffer: weights.add(withWeight(parameter.value, launch.weight), parameter.storage),
+            buffer: weights.add(withWeight(parameter.value, weight), parameter.storage),
             offset: 0,
           };
         }

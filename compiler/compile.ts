@@ -7,6 +7,7 @@ import { emitKernel } from "./emit/emitKernel.ts";
 import { fusionNotes } from "./fusionNotes.ts";
 import { runPasses } from "./passes/pipeline.ts";
 import { planBuffers } from "./schedule/buffers.ts";
+import { joinProducts } from "./schedule/joinProducts.ts";
 import { lower } from "./schedule/lower/lower.ts";
 import { reuseInPlace } from "./schedule/reuse.ts";
 
@@ -28,7 +29,7 @@ export const compileVariants = (variants: readonly Variant[], options: CompileOp
     // What was computed only to be kept reads values no more: it would stand in the way of passes that look for readers.
     const { graph, stages } = runPasses(options.keep ? traced : eliminateDeadNodes({ ...traced, kept: [] }));
     const lowered = lower(graph, options.precision);
-    const launches = reuseInPlace(lowered.launches);
+    const launches = joinProducts(reuseInPlace(lowered.launches));
     return { graph, extents, stages, roles: lowered.roles, launches, plan: planBuffers(lowered.buffers, launches) };
   });
   const { programs, sources } = assemblePrograms(parts, options, emitKernel);

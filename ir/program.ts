@@ -163,12 +163,13 @@ export type Step = {
   /** Floating-point operations and bytes that the mathematics needs (each operand once). */
   readonly work: { readonly flops: Linear; readonly readBytes: Linear; readonly writeBytes: Linear };
 };
-/** factor * ceil((fixed + perExample * batch) / divisor). */
+/** factor * ceil((fixed + perExample * batch) / divisor), and those of the launch's other parts. */
 export type BlockCount = {
   readonly factor: number;
   readonly fixed: number;
   readonly perExample: number;
   readonly divisor: number;
+  readonly plus?: BlockCount;
 };
 /** fixed + perExample * batch. */
 export type Linear = { readonly fixed: number; readonly perExample: number };

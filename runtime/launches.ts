@@ -109,5 +109,5 @@ const gridFor = (step: Step, batch: number): readonly [number, number, number] =
   return grid;
 };
 
-const blocks = ({ factor, fixed, perExample, divisor }: BlockCount, batch: number): number =>
-  factor * Math.ceil((fixed + perExample * batch) / divisor);
+const blocks = ({ factor, fixed, perExample, divisor, plus }: BlockCount, batch: number): number =>
+  factor * Math.ceil((fixed + perExample * batch) / divisor) + (plus === undefined ? 0 : blocks(plus, batch));

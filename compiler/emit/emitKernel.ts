@@ -3,6 +3,7 @@ import type { Target } from "../schedule/target.ts";
 import { emitAttention } from "./attention.ts";
 import { emitGemm } from "./gemm.ts";
 import { emitMap } from "./map.ts";
+import { emitProducts } from "./products.ts";
 import { emitRow } from "./row.ts";
 import { emitSample } from "./sample.ts";
 
@@ -11,6 +12,8 @@ export const emitKernel = (kernel: FusedKernel, header: KernelHeader, target?: T
   switch (kernel.kind) {
     case "gemm":
       return emitGemm(kernel, header);
+    case "products":
+      return emitProducts(kernel, header);
     case "attention":
       return emitAttention(kernel, header, target);
     case "map":

@@ -12,6 +12,9 @@ import { headerComment } from "./headerComment.ts";
 export type GemmView = EpilogueView & {
   readonly header: string;
   readonly name: string;
+  /** Of several products in one launch: a function of the block's number, not a kernel. */
+  readonly part: boolean;
+  readonly block: string;
   readonly element: string;
   /** Of float32 tiles: the header that multiplies them. */
   readonly multiply: "exact" | "tf32";
@@ -39,7 +42,10 @@ export type PlannedGemm = {
   readonly parameters: readonly KernelParameter[];
 };
 
-export const gemmView = (kernel: GemmKernel, header: KernelHeader): PlannedGemm => {
+/** `threads`: of all products of a launch. */
+export type GemmPart = { readonly threads: number | null };
+
+export const gemmView = (kernel: GemmKernel, header: KernelHeader, part: GemmPart | null = null): PlannedGemm => {
   const exact = kernel.precision === "f32";
   const k = kernel.taps * kernel.channels;
   const wide = kernel.stores.every((store) => kernel.operands[store.operand]?.storage === "f32");
@@ -54,6 +60,7 @@ export const gemmView = (kernel: GemmKernel, header: KernelHeader): PlannedGemm 
     tensorCores: !exact || kernel.tf32,
     needsRegisters: readsThroughRegisters(kernel) || kernel.norm !== null || kernel.a.mean !== null,
     norm: kernel.norm !== null,
+    threads: part?.threads ?? null,
   });
   const names = operandNames(kernel);
   const a = operandView(kernel, tiles, names);
@@ -64,6 +71,8 @@ export const gemmView = (kernel: GemmKernel, header: KernelHeader): PlannedGemm 
     ...epilogue.view,
     header: headerComment(header, [...tiles.notes, a.note]),
     name: header.name,
+    part: part !== null,
+    block: part === null ? "blockIdx.x" : "block",
     element: cudaStorage[kernel.precision],
     multiply: kernel.tf32 ? "tf32" : "exact",
     parameters: parameters.map((parameter) => declarationOf(parameter, kernel, names)),
@@ -148,9 +157,9 @@ const parametersOf = (kernel: GemmKernel, tiles: GemmTiles, results: number): re
   };
   return [
     ...[...used].toSorted((x, y) => x - y).map((operand) => ({ kind: "operand", operand }) as const),
-    { kind: "weight", name: "weight", storage: precision, value: packed },
+    { kind: "weight", name: "weight", storage: precision, of: 0, value: packed },
     ...(kernel.norm && precision !== "f32"
-      ? [{ kind: "weight", name: "weight_sums", storage: "f32", value: sums } as const]
+      ? [{ kind: "weight", name: "weight_sums", storage: "f32", of: 0, value: sums } as const]
       : []),
     ...(kernel.space.batched ? [{ kind: "batch" } as const] : []),
   ];

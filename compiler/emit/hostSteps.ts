@@ -36,7 +36,11 @@ export function stepView(step: Step, index: number, numbers: ReadonlyMap<string,
 }
 
 /** factor * ceil((fixed + perExample * n) / divisor), with as little of it as there is. */
-function blocks({ factor, fixed, perExample, divisor }: BlockCount): string {
+function blocks({ plus, ...first }: BlockCount): string {
+  return plus === undefined ? blocksOf(first) : `${blocksOf(first)} + ${blocks(plus)}`;
+}
+
+function blocksOf({ factor, fixed, perExample, divisor }: BlockCount): string {
   if (perExample === 0) return String(factor * Math.ceil(fixed / divisor));
   const count = `${fixed === 0 ? "" : `${fixed} + `}${perExample === 1 ? "n" : `${perExample} * n`}`;
   const parts = divisor === 1 ? count : `(${count} + ${divisor - 1}) / ${divisor}`;

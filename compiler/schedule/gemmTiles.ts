@@ -27,6 +27,8 @@ export type GemmProblem = {
   /** A is loaded through registers, or its rows are measured: both take registers from the products. */
   readonly needsRegisters: boolean;
   readonly norm: boolean;
+  /** Of a block, where other products of the launch want as many; null leaves it open. */
+  readonly threads: number | null;
 };
 
 type Candidate = Pick<GemmTiles, "tileM" | "tileN" | "warpsM" | "warpsN"> & {
@@ -77,6 +79,7 @@ export const chooseGemmTiles = (problem: GemmProblem): GemmTiles => {
   const candidates = problem.elementBytes === 2 ? tensorCandidates : exactCandidates;
   const shapes = candidates
     .filter((candidate) => !(candidate.full && problem.needsRegisters))
+    .filter(({ warpsM, warpsN }) => problem.threads === null || warpsM * warpsN * 32 === problem.threads)
     .map((candidate) => shapeOf(candidate, problem));
   const batches = problem.batched ? [1, 8] : [1];
   const clocks = shapes.map((shape) => batches.map((batch) => estimate(shape, problem, problem.rows * batch)));

@@ -9,7 +9,7 @@ import type { Target } from "./target.ts";
  * in the source, so that equal computations are equal data and are emitted once. Addresses are integer scalar
  * expressions (address maps): all views, windows, pads and repeats of the graph have already become arithmetic here.
  */
-export type FusedKernel = GemmKernel | AttentionKernel | MapKernel | RowKernel | SampleKernel;
+export type FusedKernel = GemmKernel | ProductsKernel | AttentionKernel | MapKernel | RowKernel | SampleKernel;
 
 /** An array in device memory as a kernel sees it. */
 export type Operand = {
@@ -62,6 +62,14 @@ export type GemmKernel = {
   readonly epilogue: { readonly body: Scalar; readonly elements: readonly Access[] };
   /** Where y goes, in variables `r`, `n`. Usually one; each result is stored to all. */
   readonly stores: readonly Access[];
+};
+
+/** Products that read nothing of each other, in one launch; all name operands of the one list. */
+export type ProductsKernel = {
+  readonly kind: "products";
+  readonly precision: Precision;
+  readonly operands: readonly Operand[];
+  readonly products: readonly GemmKernel[];
 };
 
 /**
@@ -185,8 +193,14 @@ export type EmittedKernel = {
 };
 export type KernelParameter =
   | { readonly kind: "operand"; readonly operand: number }
-  /** Made of the fused kernel's weight, which `value` reads as the parameter `$weight`, shaped [columns, taps * channels]. */
-  | { readonly kind: "weight"; readonly name: string; readonly storage: StorageType; readonly value: WeightExpr }
+  /** Made of the launch's weight number `of`, which `value` reads as the parameter `$weight`, shaped [columns, taps * channels]. */
+  | {
+      readonly kind: "weight";
+      readonly name: string;
+      readonly storage: StorageType;
+      readonly of: number;
+      readonly value: WeightExpr;
+    }
   | { readonly kind: "batch" };
 
 /** What the header comment of a generated kernel says. */

@@ -74,7 +74,7 @@ export const runPlan = (
   };
   for (const launch of launches) {
     const memory = launch.sources.map(memoryOf);
-    const weight = launch.weight ? Float64Array.from(evaluateWeight(launch.weight, checkpoint).data) : null;
+    const weight = launch.weights[0] ? Float64Array.from(evaluateWeight(launch.weights[0], checkpoint).data) : null;
     runKernel(launch.kernel, { memory, weight, batch, order });
   }
   return Object.fromEntries(graph.outputs.map(({ name }, i) => [name, outputs[i] ?? new Float64Array()]));

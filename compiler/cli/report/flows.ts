@@ -1,4 +1,4 @@
-import type { Argument, Kernel, Linear, Program, Step } from "../../../ir/program.ts";
+import type { Argument, BlockCount, Kernel, Linear, Program, Step } from "../../../ir/program.ts";
 import type { BufferLife, Flow, FlowEnd } from "./data.ts";
 
 /** Kernels' texts by name. */
@@ -142,9 +142,10 @@ function joined(lives: readonly BufferLife[]): BufferLife[] {
 const evaluate = ({ fixed, perExample }: Linear, batch: number): number => fixed + perExample * batch;
 
 export const blocksOf = ({ grid }: Step, batch: number): number =>
-  grid.reduce((product, { factor, fixed, perExample, divisor }) => {
-    return product * factor * Math.ceil((fixed + perExample * batch) / divisor);
-  }, 1);
+  grid.reduce((product, count) => product * blocksAlong(count, batch), 1);
+
+const blocksAlong = ({ factor, fixed, perExample, divisor, plus }: BlockCount, batch: number): number =>
+  factor * Math.ceil((fixed + perExample * batch) / divisor) + (plus === undefined ? 0 : blocksAlong(plus, batch));
 
 export const textsOf = (kernels: readonly Kernel[], read: (path: string) => Uint8Array): Texts =>
   new Map(kernels.map(({ name, source }) => [name, new TextDecoder().decode(read(source))]));

@@ -28,8 +28,8 @@ export type Launch = {
   readonly kernel: FusedKernel;
   /** By operand number. */
   readonly sources: readonly Source[];
-  /** The product's weight, [columns, taps * channels]; null where the kernel has none. */
-  readonly weight: WeightExpr | null;
+  /** The products' weights, [columns, taps * channels]. */
+  readonly weights: readonly WeightExpr[];
   readonly reads: readonly BufferId[];
   readonly writes: readonly BufferId[];
   /** Buffers read only where, and just before, the same thread writes the same element of the result. */

@@ -66,7 +66,7 @@ export const lowerAttention = (context: Context, attend: NodeOf<"attend">, resul
   return {
     kernel,
     sources: into.sources,
-    weight: null,
+    weights: [],
     reads: buffersOf(into.sources.filter((_, i) => i !== out)),
     writes: buffersOf(into.sources.filter((_, i) => i === out)),
     inPlace: [],

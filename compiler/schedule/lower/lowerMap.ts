@@ -357,7 +357,7 @@ const finish = (
   return {
     kernel,
     sources: into.sources,
-    weight: null,
+    weights: [],
     reads: buffersOf(into.sources),
     writes: buffersOf(written.flatMap((operand) => into.sources[operand] ?? [])),
     inPlace: [],

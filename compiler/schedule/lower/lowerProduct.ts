@@ -53,7 +53,7 @@ export const lowerProduct = (context: Context, first: NodeOf<"linear"> | NodeOf<
   return {
     kernel,
     sources: into.sources,
-    weight,
+    weights: [weight],
     reads: buffersOf(into.sources),
     writes: storeBuffers(kernel, into),
     inPlace: inPlaceReads(kernel, into, aSources.length),

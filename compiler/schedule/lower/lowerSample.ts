@@ -64,7 +64,7 @@ export const lowerSample = (context: Context, node: NodeOf<"sample">): Launch =>
   return {
     kernel,
     sources: into.sources,
-    weight: null,
+    weights: [],
     reads: buffersOf(sources(false)),
     writes: buffersOf(sources(true)),
     inPlace: [],

@@ -1,0 +1,100 @@
+import type { Linear } from "../../ir/program.ts";
+import type { Access, GemmKernel, Operand, ProductsKernel } from "./kernels.ts";
+import type { Launch } from "./lower/context.ts";
+import type { Source } from "./lower/memory.ts";
+
+/**
+ * Launches the products that one sampling reads together: values, offsets and weights, of whatever inputs, shapes and
+ * precisions. None of them fills a GPU at the sizes that sampling is used at, and a launch takes as long as a small one.
+ *
+ * Before: `v = x V; o = x O; y = sample(v, o)`     After: `v = x V and o = x O; y = sample(v, o)`
+ */
+export const joinProducts = (launches: readonly Launch[]): readonly Launch[] => {
+  let current = launches;
+  for (let at = 0; at < current.length; at++) {
+    const sampling = current[at];
+    if (sampling?.kernel.kind !== "sample") continue;
+    const group = groupBefore(current, at, sampling);
+    const last = group.at(-1);
+    if (group.length < 2 || last === undefined) continue;
+    const joined = together(group.flatMap((member) => current[member] ?? []));
+    const rest = current.map((launch, i) => (i === last ? [joined] : group.includes(i) ? [] : [launch]));
+    at -= group.length - 1;
+    current = rest.flat();
+  }
+  return current;
+};
+
+/** The products whose results the launch reads that can all wait for the last of them. */
+const groupBefore = (launches: readonly Launch[], at: number, sampling: Launch): readonly number[] => {
+  const read = launches.flatMap(({ kernel, writes }, i) =>
+    i < at && kernel.kind === "gemm" && writes.some((buffer) => sampling.reads.includes(buffer)) ? [i] : [],
+  );
+  const last = read.at(-1) ?? 0;
+  return read.filter((member) => launches.slice(member + 1, last + 1).every((other) => !meet(launches[member], other)));
+};
+
+/** Whether one reads or writes what the other writes. */
+const meet = (a: Launch | undefined, b: Launch): boolean =>
+  a !== undefined &&
+  (a.writes.some((buffer) => b.reads.includes(buffer) || b.writes.includes(buffer)) ||
+    b.writes.some((buffer) => a.reads.includes(buffer)));
+
+const together = (members: readonly Launch[]): Launch => {
+  const operands: Operand[] = [];
+  const sources: Source[] = [];
+  const keys: string[] = [];
+  const numberOf = (operand: Operand, source: Source): number => {
+    const key = JSON.stringify(source);
+    if (!keys.includes(key)) {
+      keys.push(key);
+      operands.push(operand);
+      sources.push(source);
+    }
+    return keys.indexOf(key);
+  };
+  const products = members.flatMap(({ kernel, sources: own }) => {
+    if (kernel.kind !== "gemm") return [];
+    const numbers = kernel.operands.map((operand, i) => {
+      const source = own[i];
+      if (source === undefined) throw new Error("internal: an operand without a source");
+      return numberOf(operand, source);
+    });
+    return [renumbered(kernel, operands, numbers)];
+  });
+  const [first] = members;
+  const [product] = products;
+  if (first === undefined || product === undefined) throw new Error("internal: no products to join");
+  const kernel: ProductsKernel = { kind: "products", precision: product.precision, operands, products };
+  return {
+    kernel,
+    sources,
+    weights: members.flatMap(({ weights }) => weights),
+    reads: members.flatMap(({ reads }) => reads),
+    writes: members.flatMap(({ writes }) => writes),
+    inPlace: [],
+    origin: { ...first.origin, formula: members.map(({ origin }) => origin.formula).join("\n") },
+    shapes: members.flatMap(({ shapes }) => shapes),
+    work: {
+      flops: sum(members.map(({ work }) => work.flops)),
+      readBytes: sum(members.map(({ work }) => work.readBytes)),
+      writeBytes: sum(members.map(({ work }) => work.writeBytes)),
+    },
+  };
+};
+
+const renumbered = (kernel: GemmKernel, operands: readonly Operand[], numbers: readonly number[]): GemmKernel => {
+  const moved = <A extends Access>(access: A): A => ({ ...access, operand: numbers[access.operand] ?? -1 });
+  return {
+    ...kernel,
+    operands,
+    a: moved(kernel.a),
+    epilogue: { ...kernel.epilogue, elements: kernel.epilogue.elements.map(moved) },
+    stores: kernel.stores.map(moved),
+  };
+};
+
+const sum = (parts: readonly Linear[]): Linear => ({
+  fixed: parts.reduce((all, { fixed }) => all + fixed, 0),
+  perExample: parts.reduce((all, { perExample }) => all + perExample, 0),
+});
