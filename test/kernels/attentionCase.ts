@@ -85,10 +85,11 @@ export const attentionKernel = (test: AttentionCase): AttentionKernel => {
   const { precision, query, key = query, heads = 2, headDim, valueDim = headDim } = test;
   const together = key === query;
   const channels = heads * (together ? 2 * headDim + valueDim : headDim);
+  // Of no channels there is one element still: memory of no size is none.
   const operand = (type: TensorType, width: number): Operand => ({
     storage: precision,
     exampleStride: rowsOf(type) * width,
-    exampleSize: rowsOf(type) * width,
+    exampleSize: Math.max(1, rowsOf(type) * width),
   });
   const tables = test.tables ?? [];
   const line = sizeOf(query, test.positions?.axis ?? "") ?? 0;
