@@ -28,7 +28,7 @@ export const compileVariants = (variants: readonly Variant[], options: CompileOp
   const parts = variants.map(({ graph: traced, extents }) => {
     // What was computed only to be kept reads values no more: it would stand in the way of passes that look for readers.
     const { graph, stages } = runPasses(options.keep ? traced : eliminateDeadNodes({ ...traced, kept: [] }));
-    const lowered = lower(graph, options.precision);
+    const lowered = lower(graph, options.precision, options.target);
     const launches = joinProducts(reuseInPlace(lowered.launches));
     return { graph, extents, stages, roles: lowered.roles, launches, plan: planBuffers(lowered.buffers, launches) };
   });

@@ -24,6 +24,8 @@ export type BuildOptions = Omit<ModelOptions, "axis"> & {
   readonly contract: ContractFlags;
   /** Null: see usualTargets. */
   readonly targets: readonly ImageTarget[] | null;
+  /** Of the GPU; null: as usual. */
+  readonly multiprocessors: number | null;
   /** Where the artefact goes; null: a folder of the model's name here. */
   readonly out: string | null;
   /** A checkpoint, to be prepared for the C interface; null: none. */
@@ -36,8 +38,10 @@ export async function build(file: string, options: BuildOptions, terminal: Termi
   const { variants, batch } = await traceFamily(file, options, options.contract, terminal);
   const [{ graph }] = variants;
   const asked = options.targets ?? (await usualTargets());
+  const { precision, multiprocessors } = options;
+  const target = { ...targetOf(asked), ...(multiprocessors === null ? {} : { multiprocessors }) };
   const compiled = await terminal.task(`compiling ${graph.name}`, () =>
-    compileVariants(variants, { precision: options.precision, batch, keep: false, target: targetOf(asked) }),
+    compileVariants(variants, { precision, batch, keep: false, target }),
   );
   const family = familyOf(compiled);
   const targets = withPtx(asked);

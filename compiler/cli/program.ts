@@ -35,6 +35,7 @@ type ModelFlags = ModelOptions & Json & { readonly dtype: Precision };
 type BuildFlags = Omit<ModelFlags, "axis"> & {
   readonly axis?: parse.ContractFlags;
   readonly batch?: parse.BatchRange;
+  readonly multiprocessors?: number;
   readonly arch?: readonly ImageTarget[];
   readonly out?: string;
   readonly weights?: string;
@@ -111,6 +112,11 @@ function createProgram(finish: (status: number) => void): Command {
       "compile for emulated, sm_80, sm_90a, … and PTX for newer ones (default: emulated, and GPUs where there is nvcc)",
       parse.parseTargets,
     )
+    .option(
+      "--multiprocessors <count>",
+      "of the GPU, over which long runs of keys are split (default: 132, as H100 and H200 have)",
+      parse.parseCount,
+    )
     .option("--weights <file>", "a checkpoint, to be prepared for the C interface (weights.bin)")
     .option(
       "--out <place>",
@@ -124,6 +130,7 @@ function createProgram(finish: (status: number) => void): Command {
         precision: flags.dtype,
         contract: contractOf(flags),
         targets: flags.arch ?? null,
+        multiprocessors: flags.multiprocessors ?? null,
         out: flags.out ?? null,
         weights: flags.weights ?? null,
         json: flags.json === true,

@@ -43,7 +43,7 @@ export const emitAttention: KernelFamily<AttentionKernel> = (
   target?: Target,
 ): EmittedKernel => {
   const plan = planAttention(kernel, target);
-  const names = operandNames(kernel);
+  const names = operandNames(kernel, plan);
   const view = attentionView(kernel, header, plan, names);
   const blocks = view.jobs.reduce((sum, job) => sum + job.blocks, 0);
   const one = { factor: 1, fixed: 1, perExample: 0, divisor: 1 };
@@ -106,12 +106,13 @@ const attentionView = (
 };
 
 const parameterText = (kernel: AttentionKernel, operand: number, name: string): string => {
-  const written = kernel.out.grid.operand === operand || kernel.out.prefix?.operand === operand;
+  const { out, split } = kernel;
+  const written = [out.grid.operand, out.prefix?.operand, split?.partials].includes(operand);
   return `${written ? "" : "const "}${cudaElement[kernel.operands[operand]?.storage ?? kernel.precision]}* __restrict__ ${name}`;
 };
 
 /** Names of the operands by what they hold: `qkv` where q, k and v are columns of one. */
-const operandNames = (kernel: AttentionKernel): ReadonlyMap<number, string> => {
+const operandNames = (kernel: AttentionKernel, plan: AttentionPlan): ReadonlyMap<number, string> => {
   const held = new Map<number, string>();
   const note = (operand: number, name: string): void => void held.set(operand, (held.get(operand) ?? "") + name);
   for (const role of ["q", "k", "v"] as const) note(kernel[role].grid.operand, role);
@@ -124,8 +125,13 @@ const operandNames = (kernel: AttentionKernel): ReadonlyMap<number, string> => {
     if (table !== null && !held.has(table.operand)) note(table.operand, `${role}_positions`);
   }
   for (const [i, table] of kernel.tables.entries()) if (!held.has(table.operand)) note(table.operand, `table${i}`);
-  note(kernel.out.grid.operand, "out");
-  const prefix = kernel.out.prefix;
-  if (prefix !== null && !held.has(prefix.operand)) note(prefix.operand, "out_prefix");
+  // Where all keys are split, another kernel writes the results.
+  const { split } = kernel;
+  if (plan.jobs.some((job) => job.split === null)) {
+    note(kernel.out.grid.operand, "out");
+    const prefix = kernel.out.prefix;
+    if (prefix !== null && !held.has(prefix.operand)) note(prefix.operand, "out_prefix");
+  }
+  if (split !== null) note(split.partials, "partials");
   return new Map([...held].toSorted(([a], [b]) => a - b));
 };

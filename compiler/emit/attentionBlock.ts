@@ -5,15 +5,16 @@ import { blockMember, type BlockField, type JobText } from "./attentionText.ts";
 export type BlockView = { readonly locals: readonly BlockField[]; readonly members: readonly BlockField[] };
 
 /** The number of a thread block within its example has digits, fastest first. */
-export type Digit = { readonly name: "head" | "part" | "tile" | "first"; readonly count: number };
+export type Digit = { readonly name: "head" | "part" | "chunk" | "tile" | "first"; readonly count: number };
 
 export const digitsOf = ({ job, kernel, plan }: Pick<JobText, "job" | "kernel" | "plan">): readonly Digit[] => {
   const head: Digit = { name: "head", count: kernel.heads };
   const part: Digit = { name: "part", count: plan.valueParts };
+  const chunk: Digit = { name: "chunk", count: job.split?.chunks ?? 1 };
   const tile: Digit = { name: "tile", count: job.queryTiles };
   const first: Digit = { name: "first", count: job.groupBlocks };
   // Heads of a token lie side by side in memory; tiles of a group read the same keys.
-  return job.tiles.kind === "resident" ? [head, part, first] : [tile, part, head, first];
+  return job.tiles.kind === "resident" ? [head, part, tile, first] : [tile, part, chunk, head, first];
 };
 
 export const blocksOf = (digits: readonly Digit[]): number => digits.reduce((product, { count }) => product * count, 1);
@@ -61,7 +62,7 @@ export const blockView = (text: JobText, scale: BlockField | null): BlockView =>
       member(blockMember(job, name), step * count >= job.groups.count ? shifted : `${shifted} % ${count}`);
     step *= count;
   }
-  if (needs.block.has("tile")) member("tile", digitText(digits, "tile"));
+  for (const name of ["tile", "chunk"] as const) if (needs.block.has(name)) member(name, digitText(digits, name));
   if (scale !== null) members.push(scale);
   return { locals, members };
 };

@@ -1,8 +1,10 @@
 import type { AttentionPlan, Job, Side } from "../schedule/attention/plan.ts";
 import { headFactor } from "../schedule/attention/headFactor.ts";
+import { recordFloats, recordsBefore } from "../schedule/attention/split.ts";
 import { rowBytes } from "../schedule/attention/tiles.ts";
 import type { AttentionKernel } from "../schedule/kernels.ts";
 import { distance, rowAccess, tokenRanges, type Role, type RowAccess } from "./attentionAccess.ts";
+import { invariant } from "../diagnostics.ts";
 import { blocksOf, blockView, digitsOf, type BlockView } from "./attentionBlock.ts";
 import { rowsView, type RowsView } from "./attentionRows.ts";
 import { scheduleView, type ScheduleView } from "./attentionSchedule.ts";
@@ -21,6 +23,8 @@ export type JobView = {
   readonly headDim: number;
   readonly valueDim: number;
   readonly querySlots: number;
+  /** Slots of queries of a thread block where its keys are resident. */
+  readonly tileSlots: number;
   readonly keySlots: number;
   readonly slotsComment: string;
   readonly span: number;
@@ -38,9 +42,10 @@ export type JobView = {
   /** Null where the score reads no products. */
   readonly loadQueries: RowsView | null;
   readonly loadKeys: RowsView | null;
-  /** Null where a value's row is copied with its key's. */
+  /** Null where a value's row is copied with its key's, or is its key's. */
   readonly loadValues: RowsView | null;
-  readonly store: RowsView;
+  /** Null where results are left to a combining kernel. */
+  readonly store: RowsView | null;
   /** Null where the bias' codes say it. */
   readonly keep: string | null;
   readonly score: string | null;
@@ -49,6 +54,9 @@ export type JobView = {
   readonly positions: PositionsView | null;
   readonly epilogue: string | null;
   readonly schedule: ScheduleView;
+  readonly valuesAreKeys: boolean;
+  /** Blocks of keys of a chunk that the thread block sums up and leaves to a combining kernel; 0: all keys are its own. */
+  readonly chunkBlocks: number;
   readonly loop: "attend_resident" | "attend_stream";
   /** Thread blocks of an example. */
   readonly blocks: number;
@@ -67,7 +75,8 @@ export const jobView = (
   // Functions come in the order of what they serve: rows, scores.
   const loadQueries = kernel.headDim === 0 ? null : rowsView(text, accessOf(text, "q"), kernel.headDim);
   const { loadKeys, loadValues } = keyRows(text, accessOf(text, "k"), accessOf(text, "v"));
-  const store = rowsView(text, accessOf(text, "out"), plan.valueColumns);
+  const store = job.split === null ? rowsView(text, accessOf(text, "out"), plan.valueColumns) : null;
+  if (job.split !== null) recordPointer(text);
   const bias = biasView(text);
   const keep = bias === null ? keepText(text) : null;
   const identity = kernel.score.kind === "variable" && kernel.score.name === "s";
@@ -84,6 +93,7 @@ export const jobView = (
     headDim: kernel.headDim,
     valueDim: plan.valueColumns,
     querySlots: job.query.layout.units * job.query.layout.unitSlots,
+    tileSlots: tiles.kind === "resident" ? tiles.units * tiles.tileSlots : 16 * plan.warps,
     keySlots: job.key.layout.units * job.key.layout.unitSlots,
     slotsComment: slotsComment(job),
     span: tiles.span,
@@ -107,12 +117,14 @@ export const jobView = (
     positions,
     epilogue: epilogueText(kernel),
     schedule,
+    valuesAreKeys: plan.valuesAreKeys,
+    chunkBlocks: job.split?.blocks ?? 0,
     loop: tiles.kind === "resident" ? "attend_resident" : "attend_stream",
     blocks: blocksOf(digitsOf(text)),
   };
 };
 
-const epilogueText = ({ epilogue }: AttentionKernel): string | null => {
+export const epilogueText = ({ epilogue }: AttentionKernel): string | null => {
   if (epilogue.kind === "argument") return null;
   const scope: CudaScope = { variables: {}, arguments: [{ type: "float", text: "x" }] };
   return functionText("static DEV_FN float epilogue(float x)", [`return ${printCuda(epilogue, scope, "float")};`]);
@@ -121,19 +133,38 @@ const epilogueText = ({ epilogue }: AttentionKernel): string | null => {
 const accessOf = ({ kernel, plan, job }: JobText, role: Role): RowAccess => {
   const ofQuery = role === "q" || role === "out";
   const ofValue = role === "v" || role === "out";
-  const used = ({ tokens }: Side): { readonly grid: boolean; readonly prefix: boolean } => ({
-    grid: tokens.count > tokens.prefixCount || tokens.count === 0,
-    prefix: tokens.prefixCount > 0,
-  });
   const step = kernel.valueDim % plan.valueColumns === 0 ? plan.valueColumns : "ragged";
   const shape = { type: ofQuery ? kernel.query : kernel.key, columns: ofValue ? kernel.valueDim : kernel.headDim };
-  return rowAccess(kernel, role, shape, ofValue ? step : 0, used(ofQuery ? job.query : job.key));
+  return rowAccess(kernel, role, shape, ofValue ? step : 0, usedTokens(ofQuery ? job.query : job.key));
+};
+
+/** Which tokens a side has. */
+export const usedTokens = ({ tokens }: Side): { readonly grid: boolean; readonly prefix: boolean } => ({
+  grid: tokens.count > tokens.prefixCount || tokens.count === 0,
+  prefix: tokens.prefixCount > 0,
+});
+
+/** Where a thread block leaves the sums of its chunk: a record each, in the order of thread blocks. */
+const recordPointer = ({ kernel, plan, job, operandNames, pointers }: JobText): void => {
+  const { split } = kernel;
+  invariant(split !== null, "keys are split");
+  const floats = recordFloats(plan);
+  const before = recordsBefore(kernel, plan, job);
+  const stride = kernel.operands[split.partials]?.exampleStride ?? 0;
+  const terms = [
+    operandNames.get(split.partials) ?? "?",
+    ...(kernel.batched && stride > 0 ? [`example * ${stride}`] : []),
+    ...(before === 0 ? [] : [`${before * floats}`]),
+    `(int64_t)index * ${floats}`,
+  ];
+  pointers.set("record", { type: "float*", name: "record", value: terms.join(" + ") });
 };
 
 /** Keys and values are copied together where their rows are alike and lie at one distance. */
 const keyRows = (text: JobText, k: RowAccess, v: RowAccess): Pick<JobView, "loadKeys" | "loadValues"> => {
   const { kernel, plan } = text;
   if (kernel.headDim === 0) return { loadKeys: null, loadValues: rowsView(text, v, plan.valueColumns) };
+  if (plan.valuesAreKeys) return { loadKeys: rowsView(text, k, kernel.headDim), loadValues: null };
   const alike =
     plan.valueParts === 1 &&
     kernel.headDim === kernel.valueDim &&

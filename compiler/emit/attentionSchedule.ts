@@ -39,7 +39,8 @@ export const scheduleView = (text: JobText): ScheduleView => {
     const whole = fullText(full);
     return { full: whole, masked: negated(whole) };
   };
-  if (tiles.kind === "stream") text.needs.block.add("tile");
+  if (job.split !== null) text.needs.block.add("chunk");
+  if (tiles.kind === "stream" || job.queryTiles > 1) text.needs.block.add("tile");
   const none = { wholeKeys: 0, tailKeys: 0, wholeMasked: "false", tailMasked: "true", usesTile: false, table: null };
   switch (schedule.kind) {
     case "dense": {

@@ -1,6 +1,7 @@
 import type { EmittedKernel, FusedKernel, KernelHeader } from "../schedule/kernels.ts";
 import type { Target } from "../schedule/target.ts";
 import { emitAttention } from "./attention.ts";
+import { emitCombine } from "./combine.ts";
 import { emitGemm } from "./gemm.ts";
 import { emitMap } from "./map.ts";
 import { emitProducts } from "./products.ts";
@@ -16,6 +17,8 @@ export const emitKernel = (kernel: FusedKernel, header: KernelHeader, target?: T
       return emitProducts(kernel, header);
     case "attention":
       return emitAttention(kernel, header, target);
+    case "combine":
+      return emitCombine(kernel, header, target);
     case "map":
       return emitMap(kernel, header);
     case "sample":

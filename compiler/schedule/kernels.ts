@@ -9,7 +9,14 @@ import type { Target } from "./target.ts";
  * in the source, so that equal computations are equal data and are emitted once. Addresses are integer scalar
  * expressions (address maps): all views, windows, pads and repeats of the graph have already become arithmetic here.
  */
-export type FusedKernel = GemmKernel | ProductsKernel | AttentionKernel | MapKernel | RowKernel | SampleKernel;
+export type FusedKernel =
+  | GemmKernel
+  | ProductsKernel
+  | AttentionKernel
+  | CombineKernel
+  | MapKernel
+  | RowKernel
+  | SampleKernel;
 
 /** An array in device memory as a kernel sees it. */
 export type Operand = {
@@ -102,6 +109,20 @@ export type AttentionKernel = {
   readonly epilogue: Scalar;
   /** Terms of relative positions; see ir/positions.ts. */
   readonly positions: KernelPositions | null;
+  /**
+   * Keys split into chunks that thread blocks of their own attend: how many, of the grid's queries (or all) and of the
+   * prefix tokens'. Where there are several, sums go to the operand `partials` (float32), for a CombineKernel; else
+   * results go straight to `out`. Null: no keys are split.
+   */
+  readonly split: { readonly chunks: readonly number[]; readonly partials: number } | null;
+};
+/** Results of an attention from what its thread blocks have summed up chunk by chunk of keys. */
+export type CombineKernel = {
+  readonly kind: "combine";
+  readonly precision: Precision;
+  /** Those of the attention. */
+  readonly operands: readonly Operand[];
+  readonly attention: AttentionKernel;
 };
 /** Tables of positions along an axis: element access in variables `head`, `row` and `c` (channel within the head). */
 export type KernelPositions = {

@@ -4,6 +4,8 @@ export type Target = {
   readonly sharedBytes: number;
   /** The architecture of the build that offers no more. */
   readonly leastOn: string;
+  /** Of the GPU: long runs of keys are split over all of them. */
+  readonly multiprocessors: number;
 };
 
 /** KiB of shared memory a thread block, by compute capability: CUDA C++ Programming Guide, "Technical Specifications". */
@@ -28,12 +30,14 @@ export const targetOf = (architectures: readonly string[]): Target => {
     const [, form, capability] = /^(sm|compute)_(\d+)/.exec(name) ?? [];
     if (capability === undefined) return [];
     const kibibytes = form === "sm" ? sharedKiB[capability] : undefined;
-    return [{ sharedBytes: (kibibytes ?? everywhereKiB) * 1024, leastOn: name }];
+    return [
+      { sharedBytes: (kibibytes ?? everywhereKiB) * 1024, leastOn: name, multiprocessors: usualTarget.multiprocessors },
+    ];
   });
   return targets.length === 0
     ? usualTarget
     : targets.reduce((least, each) => (each.sharedBytes < least.sharedBytes ? each : least));
 };
 
-/** Of a build that names no architecture: for sm_80 and sm_90a. */
-export const usualTarget: Target = { sharedBytes: 163 * 1024, leastOn: "sm_80" };
+/** Of a build that names no architecture: for sm_80 and sm_90a, with the multiprocessors of H100 and H200. */
+export const usualTarget: Target = { sharedBytes: 163 * 1024, leastOn: "sm_80", multiprocessors: 132 };

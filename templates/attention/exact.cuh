@@ -91,6 +91,25 @@ template <class P, class Positions_ = NoPositions> struct ExactSlab {
     __syncwarp();
   }
 
+  /** Leaves sums, maxima and sums of weights as rows row0 and on of a record. */
+  DEV_FN void leave(float* record, int row0) {
+    using L = Record<P>;
+    const int row = row0 + (int)(lane_id() / 8 * 4), column = (int)(lane_id() % 8);
+    red_sum_n<4, 8>(sum);
+#pragma unroll
+    for (int r = 0; r < 4; r++) {
+      float* to = record + (row + r) * L::columns;
+#pragma unroll
+      for (int c = 0; c < chunks_of_lane; c++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+          const int at = (column + 8 * c) * 4 + e;
+          if (at < L::columns) st(to + at, o[r][4 * c + e]);
+        }
+      if (column == 0) st((float2*)(record + L::rows * L::columns) + row + r, make_float2(top[r] * P::log2_scale, sum[r]));
+    }
+  }
+
  private:
   DEV_FN uint32_t weight_chunk(uint32_t row, uint32_t chunk) const { return scratch + row * 256 + ((chunk ^ (row >> 2 << 1)) << 4); }
 

@@ -7,11 +7,14 @@
 template <int Keys> struct Span { static constexpr int keys = Keys; };
 
 template <class P, class Slab> struct ResidentTiles {
-  static constexpr int slabs = P::query_slots / 16;
+  static constexpr int slabs = P::tile_slots / 16;
+  // A large group's queries are shared out to several thread blocks, of which the last may have fewer.
+  static constexpr bool tiled = P::tile_slots < P::query_slots;
   // A warp with more than one slab loads the queries of the next one while it works, if there is room for them.
   static constexpr int buffers = slabs > P::warps ? P::query_buffers : 1;
   static constexpr uint32_t slab_bytes = 16 * (Slab::key_bytes > Slab::value_bytes ? Slab::key_bytes : Slab::value_bytes);
-  static constexpr uint32_t values = P::key_slots * Slab::key_bytes, positions = values + P::key_slots * Slab::value_bytes;
+  static constexpr uint32_t values = P::values_are_keys ? 0 : P::key_slots * Slab::key_bytes;
+  static constexpr uint32_t positions = values + P::key_slots * Slab::value_bytes;
   static constexpr uint32_t queries = positions + PositionTiles<P, Slab>::bytes;
   static constexpr uint32_t scratch = queries + P::warps * buffers * slab_bytes;
   static constexpr uint32_t bias = scratch + P::warps * Slab::scratch_bytes;
@@ -26,19 +29,25 @@ template <class P, class Slab> DEV void attend_resident(const typename P::Block&
   const uint32_t scratch = keys + T::scratch + warp * Slab::scratch_bytes;
   uint32_t queries = keys + T::queries + warp * T::buffers * T::slab_bytes, other = queries + T::slab_bytes;
 
+  int first = 0, end = T::slabs;
+  if constexpr (T::tiled) {
+    first = block.tile * T::slabs;
+    end = first + T::slabs < P::query_slots / 16 ? first + T::slabs : P::query_slots / 16;
+  }
+
   P::template load_keys<P::key_slots, P::warps * 32>(block, 0, keys, values, threadIdx.x);
-  if (T::slabs % P::warps == 0 || warp < T::slabs) P::load_queries(block, (int)warp * 16, queries);
+  if ((T::slabs % P::warps == 0 && !T::tiled) || first + (int)warp < end) P::load_queries(block, (first + (int)warp) * 16, queries);
   if constexpr (P::bias_count > 0) load_bias<P>(block, keys + T::bias);
   PositionTiles<P, Slab>::load(block, keys + T::positions);
   cp_async_commit();
   cp_async_wait<0>();
   __syncthreads();
 
-  for (int slab = (int)warp; slab < T::slabs; slab += P::warps) {
+  for (int slab = first + (int)warp; slab < end; slab += P::warps) {
     if constexpr (T::buffers == 2) {
       cp_async_wait<0>();
       __syncwarp();
-      if (slab + P::warps < T::slabs) P::load_queries(block, (slab + P::warps) * 16, other);
+      if (slab + P::warps < end) P::load_queries(block, (slab + P::warps) * 16, other);
       cp_async_commit();
     }
     Slab work;

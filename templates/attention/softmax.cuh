@@ -15,6 +15,13 @@ template <class P> DEV float scale_of(const typename P::Block&, long) { return P
 /** What becomes of an element of the result before it is stored. */
 template <class P> DEV auto epilogue_of(float x, int) -> decltype(P::epilogue(x)) { return P::epilogue(x); }
 template <class P> DEV float epilogue_of(float x, long) { return x; }
+/**
+ * What is left of a chunk of keys for one that combines all chunks: rows of sums, then for each row its maximum (as an
+ * exponent of base 2) and its sum of weights.
+ */
+template <class P> struct Record {
+  static constexpr int rows = P::warps * 16, columns = P::value_dim, floats = rows * (columns + 2);
+};
 
 /** 1 / sum to float32's precision, or 0 for a row that has seen no key: such a row is zeros. */
 DEV float row_inverse(float sum) {

@@ -238,6 +238,28 @@ template <class P, class Positions_ = NoPositions> struct TensorSlab {
     __syncwarp();
   }
 
+  /** Leaves sums, maxima and sums of weights as rows row0 and on of a record. */
+  DEV_FN void leave(float* record, int row0) {
+    using L = Record<P>;
+    red_sum_n<2, 4>(sum);
+    const int row = row0 + (int)(lane_id() >> 2), pair = (int)(lane_id() & 3) * 2;
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      float* to = record + (row + 8 * half) * L::columns;
+#pragma unroll
+      for (int i = 0; i < value_bytes / 16; i++) {
+        const int column = i * 8 + pair;
+        if (L::columns % 2 == 0) {
+          if (column < L::columns) st((float2*)(to + column), make_float2(o[i][2 * half], o[i][2 * half + 1]));
+        } else {
+          if (column < L::columns) st(to + column, o[i][2 * half]);
+          if (column + 1 < L::columns) st(to + column + 1, o[i][2 * half + 1]);
+        }
+      }
+      if (pair == 0) st((float2*)(record + L::rows * L::columns) + row + 8 * half, make_float2(top[half] * P::log2_scale, sum[half]));
+    }
+  }
+
  private:
   /** s becomes scale * s plus the bias. */
   template <int Blocks, bool Masked> DEV_FN void relate(float (&s)[Blocks][4], int key0) const {

@@ -165,6 +165,7 @@ export const attentionKernel = (test: AttentionCase): AttentionKernel => {
       test.positions === undefined
         ? null
         : { axis: test.positions.axis, size: line, query: table("query"), key: table("key"), value: table("value") },
+    split: null,
   };
 };
 

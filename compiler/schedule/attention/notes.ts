@@ -4,14 +4,25 @@ import { mostResidentKeys, sharingBytes } from "./tiles.ts";
 
 /** The tiles and the reasons for them, a sentence a line. */
 export const planNotes = (kernel: AttentionKernel, plan: AttentionPlan): readonly string[] => [
-  ...plan.jobs.flatMap((job) => [tileNote(job, plan), scheduleNote(job)]),
+  ...plan.jobs.flatMap((job) => [tileNote(job, plan), scheduleNote(job), ...splitNote(job, plan)]),
   ...(plan.valueParts > 1
     ? [
         `The ${kernel.valueDim} value columns are shared out to ${plan.valueParts} thread blocks of ${plan.valueColumns}: the sums of more do not fit into registers.`,
       ]
     : []),
+  ...(plan.valuesAreKeys ? ["A token's key is its value: one row in shared memory is both."] : []),
   `${plan.warps} warps with ${Math.ceil(plan.sharedBytes / 1024)} KiB of shared memory; registers leave room for ${plan.minBlocks} thread blocks on a multiprocessor.`,
 ];
+
+/** Of the kernel that combines chunks of keys. */
+export const combineNotes = (plan: AttentionPlan): readonly string[] =>
+  plan.jobs.flatMap(({ split, key }) =>
+    split === null
+      ? []
+      : [
+          `Sums over ${split.chunks} chunks of ${key.tokens.count} keys are brought to one maximum and added in a fixed order: a thread block a row, of whose warps each takes every fourth chunk.`,
+        ],
+  );
 
 const tileNote = (job: Job, plan: AttentionPlan): string => {
   const { tiles, query, key, groups, groupsPerBlock } = job;
@@ -22,7 +33,10 @@ const tileNote = (job: Job, plan: AttentionPlan): string => {
   const packed = tiles.groupsPerUnit > 1 ? `, ${tiles.groupsPerUnit} groups side by side in a tile of 16` : "";
   const several = groupsPerBlock > 1 ? `${groupsPerBlock} groups a thread block${packed}` : `a group a thread block`;
   const where = plan.sharedBytes > sharingBytes ? ` (${limitOf(plan)})` : "";
-  return `${who}${groups.count} groups of ${query.tokens.count} queries and ${key.tokens.count} keys, ${several}: all keys are in shared memory${where}, and q, k and v are read once.`;
+  const inTiles = `a thread block takes ${tiles.tileSlots} queries`;
+  const how = job.queryTiles > 1 ? `${inTiles}, past which its keys weigh little` : several;
+  const once = job.queryTiles > 1 ? "" : ", and q, k and v are read once";
+  return `${who}${groups.count} groups of ${query.tokens.count} queries and ${key.tokens.count} keys, ${how}: all keys are in shared memory${where}${once}.`;
 };
 
 const streamReason = (job: Job, plan: AttentionPlan): string => {
@@ -34,6 +48,13 @@ const streamReason = (job: Job, plan: AttentionPlan): string => {
 
 const limitOf = ({ target }: AttentionPlan): string =>
   `a thread block has ${Math.floor(target.sharedBytes / 1024)} KiB at most on ${target.leastOn}`;
+
+const splitNote = ({ split, tiles }: Job, { target }: AttentionPlan): readonly string[] =>
+  split === null
+    ? []
+    : [
+        `Keys are split into ${split.chunks} chunks of ${split.blocks * tiles.span}, a thread block each, so that ${target.multiprocessors} multiprocessors stream them side by side: a chunk's sums, maxima and sums of weights are left to a combining kernel.`,
+      ];
 
 const scheduleNote = ({ schedule, tiles, irregular }: Job): string => {
   const edge = irregular.kind === "number" ? "" : " Groups at the end of an axis test every key.";

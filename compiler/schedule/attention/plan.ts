@@ -1,6 +1,7 @@
 import type { Scalar } from "../../../ir/scalar.ts";
 import { add, and, floorDiv, literal, lt, mod, mul, not, or, select, sub, variable } from "../../../ir/scalarBuild.ts";
 import { predicate } from "../../../ir/predicate.ts";
+import { exactJson } from "../../../ir/programText.ts";
 import { below, type Ranges } from "../../../ir/scalarRange.ts";
 import { printScalar } from "../../../ir/scalarText.ts";
 import { simplify } from "../../../ir/scalarSimplify.ts";
@@ -22,7 +23,7 @@ import {
 import { divide, type Division } from "./partition.ts";
 import { reducePattern } from "./reduce.ts";
 import { biasBytes, biasPlaces, relativeBias, type BiasPlaces, type RelativeBias } from "./relative.ts";
-import { pairsOf, scheduleOf, type BlockSchedule } from "./schedule.ts";
+import { meanBlocks, mostBlocks, pairsOf, scheduleOf, type BlockSchedule } from "./schedule.ts";
 import { chooseTiles, minBlocks, rowBytes, sharedBytes, valueColumnsOf, type Tiles } from "./tiles.ts";
 
 /** How an attention is cut up: one job, or one for the grid's queries and one for the prefix tokens'. */
@@ -36,6 +37,8 @@ export type AttentionPlan = {
   /** Value columns of a thread block; several share out a row of values that is wider. */
   readonly valueColumns: number;
   readonly valueParts: number;
+  /** Whether a token's value is its key, so that one row serves as both. */
+  readonly valuesAreKeys: boolean;
 };
 
 export type Job = {
@@ -56,9 +59,13 @@ export type Job = {
   /** A key that does not exist is hidden; where scores are read from tables, it and a query that does not exist have no score either. */
   readonly guardsQueries: boolean;
   readonly schedule: BlockSchedule;
+  /** Keys as chunks of so many blocks of the schedule, each chunk a thread block's own; null: they are not split. */
+  readonly split: KeySplit | null;
   /** In variables `part.AXIS`: where it holds no block is seen whole, though the schedule says so. */
   readonly irregular: Scalar;
 };
+
+export type KeySplit = { readonly chunks: number; readonly blocks: number };
 
 export type Side = {
   readonly tokens: GroupTokens;
@@ -76,15 +83,12 @@ export type SlotMap = TokenMap & {
 
 export const planAttention = (kernel: AttentionKernel, target: Target = usualTarget): AttentionPlan => {
   const valueColumns = valueColumnsOf(kernel.valueDim, kernel.precision);
-  const drafts = divide(kernel.pattern, kernel).map((division) => draftJob(kernel, division, valueColumns, target));
-  const positionBytes = positionBytesOf(kernel, valueColumns);
-  const problem = { precision: kernel.precision, headDim: kernel.headDim, valueColumns, positionBytes };
-  // The jobs of a kernel share its thread blocks' size: the largest that leaves each of them enough shared memory.
-  let warps = Math.max(...drafts.map(({ tiles }) => tiles.warps));
-  const takes = ({ tiles, places }: Draft): number =>
-    sharedBytes({ ...problem, biasCount: places?.count ?? 0 }, { ...tiles, warps });
-  while (warps > 1 && drafts.some((draft) => takes(draft) > target.sharedBytes)) warps--;
-  const jobs = drafts.map((draft) => bestJob(kernel, { ...draft, tiles: { ...draft.tiles, warps } }));
+  const divisions = divide(kernel.pattern, kernel);
+  const planned = jobsOf(kernel, divisions, valueColumns, target);
+  const apart = prefixApart(divisions, planned.jobs);
+  const { warps, jobs: whole } = apart === null ? planned : jobsOf(kernel, apart, valueColumns, target);
+  const jobs = whole.map((job, i) => ({ ...job, split: splitInto(job, kernel.split?.chunks[i] ?? 1) }));
+  const problem = memoryProblem(kernel, valueColumns);
   return {
     jobs,
     warps,
@@ -95,7 +99,64 @@ export const planAttention = (kernel: AttentionKernel, target: Target = usualTar
     target,
     valueColumns,
     valueParts: Math.ceil(kernel.valueDim / valueColumns),
+    valuesAreKeys: problem.valuesAreKeys,
   };
+};
+
+/** Chunks of as many blocks each, all of which have one. */
+const splitInto = ({ tiles, schedule }: Job, chunks: number): KeySplit | null => {
+  if (tiles.kind !== "stream" || chunks <= 1) return null;
+  const all = mostBlocks(schedule);
+  const blocks = Math.ceil(all / chunks);
+  return blocks >= all ? null : { chunks: Math.ceil(all / blocks), blocks };
+};
+
+/** Whether keys and values are the same elements, all of them summed by one thread block. */
+const areOne = ({ k, v, headDim, valueDim }: AttentionKernel, valueColumns: number): boolean =>
+  valueColumns === valueDim && headDim === valueDim && exactJson(k) === exactJson(v);
+
+/** What shared memory depends on, besides tiles and biases. */
+const memoryProblem = (
+  kernel: AttentionKernel,
+  valueColumns: number,
+): Omit<Parameters<typeof sharedBytes>[0], "biasCount"> => ({
+  precision: kernel.precision,
+  headDim: kernel.headDim,
+  valueColumns,
+  positionBytes: positionBytesOf(kernel, valueColumns),
+  valuesAreKeys: areOne(kernel, valueColumns),
+});
+
+const jobsOf = (
+  kernel: AttentionKernel,
+  divisions: readonly Division[],
+  valueColumns: number,
+  target: Target,
+): { readonly warps: number; readonly jobs: readonly Job[] } => {
+  const drafts = divisions.map((division) => draftJob(kernel, division, valueColumns, target));
+  const problem = memoryProblem(kernel, valueColumns);
+  // The jobs of a kernel share its thread blocks' size: the largest that leaves each of them enough shared memory.
+  let warps = Math.max(...drafts.map(({ tiles }) => tiles.warps));
+  const takes = ({ tiles, places }: Draft): number =>
+    sharedBytes({ ...problem, biasCount: places?.count ?? 0 }, { ...tiles, warps });
+  while (warps > 1 && drafts.some((draft) => takes(draft) > target.sharedBytes)) warps--;
+  return { warps, jobs: drafts.map((draft) => bestJob(kernel, { ...draft, tiles: { ...draft.tiles, warps } })) };
+};
+
+/**
+ * Prefix tokens that see a long sequence beside tokens that see little of it are a job of their own: the tile that they
+ * share with others would be at work long after all the rest.
+ */
+const prefixApart = ([division, other]: readonly Division[], [job]: readonly Job[]): readonly Division[] | null => {
+  if (division === undefined || other !== undefined || job === undefined) return null;
+  const { schedule, tiles, query } = job;
+  if (query.tokens.prefixCount === 0 || tiles.kind !== "stream" || schedule.kind === "dense") return null;
+  const most = mostBlocks(schedule);
+  if (most * tiles.span < 2048 || most < 4 * meanBlocks(schedule)) return null;
+  return [
+    { ...division, queries: "grid" },
+    { ...division, queries: "prefix" },
+  ];
 };
 
 /** A choice between two conditions. */
@@ -131,6 +192,7 @@ const draftJob = (kernel: AttentionKernel, division: Division, valueColumns: num
     biasCount: places?.count ?? 0,
     target,
     positionBytes: positionBytesOf(kernel, valueColumns),
+    valuesAreKeys: areOne(kernel, valueColumns),
   });
   return { division, groups, query, key, places, tiles };
 };
@@ -170,7 +232,7 @@ const positionBytesOf = ({ positions, headDim, precision }: AttentionKernel, val
 const mostBiasBytes = 48 * 1024;
 
 const queryTilesOf = (tiles: Tiles): number =>
-  tiles.kind === "resident" ? 1 : Math.ceil(tiles.querySlots / (16 * tiles.warps));
+  Math.ceil(tiles.querySlots / (tiles.kind === "resident" ? tiles.tileSlots : 16 * tiles.warps));
 
 const planJob = (kernel: AttentionKernel, draft: Draft): { readonly job: Job; readonly cost: number } => {
   const { division, groups, query, key } = draft;
@@ -179,6 +241,9 @@ const planJob = (kernel: AttentionKernel, draft: Draft): { readonly job: Job; re
   const bias = draft.places !== null ? relativeBias(draft.places, keep, perBlock, pairRanges(query, key)) : null;
   // With codes, a query that does not exist reads the bias of the last one that does.
   const guardsQueries = bias === null ? readsTables(kernel.score) : perBlock > 1;
+  // Sets may have millions of tokens: where every query sees every key, no block need be looked at.
+  const noneCut = groups.axes.every(({ count, regular }) => regular === count);
+  const seesAll = isNumber(keep, 1) && noneCut && !guardsQueries && key.count > 0;
   const arrange = (tiles: Tiles): Arrangement => {
     const [units, groupsPerUnit] = tiles.kind === "resident" ? [tiles.units, tiles.groupsPerUnit] : [1, 1];
     const layout = (tokens: GroupTokens, unitSlots: number): SlotLayout => ({
@@ -189,6 +254,12 @@ const planJob = (kernel: AttentionKernel, draft: Draft): { readonly job: Job; re
     });
     const [queryLayout, keyLayout] = [layout(query, tiles.querySlots), layout(key, tiles.keySlots)];
     const sizes = { tile: tiles.kind === "resident" ? 16 : 16 * tiles.warps, block: tiles.span };
+    if (seesAll && units * groupsPerUnit === 1) {
+      const blocks = Math.ceil(tiles.keySlots / tiles.span);
+      const schedule = { kind: "dense", blocks, partialTail: key.count < tiles.keySlots } as const;
+      const cost = Math.ceil(tiles.querySlots / sizes.tile) * blocks * (tiles.span + stepCost);
+      return { tiles, queryLayout, keyLayout, schedule, differs: false, cost };
+    }
     const met = classify(queryLayout, keyLayout, keep, sizes, groups, { regularOnly: false, guardsQueries });
     const cut = units * groupsPerUnit === 1 && groups.axes.some(({ count, regular }) => regular < count && regular > 0);
     const whole = cut
@@ -213,6 +284,7 @@ const planJob = (kernel: AttentionKernel, draft: Draft): { readonly job: Job; re
     bias,
     guardsQueries,
     schedule,
+    split: null,
     irregular: differs ? simplify(irregular(groups), groupRanges(groups)) : literal(0),
   };
   return { job, cost };

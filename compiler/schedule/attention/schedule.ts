@@ -1,6 +1,7 @@
 import type { Scalar } from "../../../ir/scalar.ts";
 import { add, and, floorDiv, ge, literal, lt, max, min, mul, select, sub, variable } from "../../../ir/scalarBuild.ts";
-import { below } from "../../../ir/scalarRange.ts";
+import { evaluateScalar } from "../../../ir/scalarEvaluate.ts";
+import { below, rangeOf } from "../../../ir/scalarRange.ts";
 import { simplify } from "../../../ir/scalarSimplify.ts";
 import { empty, full } from "./blocks.ts";
 
@@ -159,6 +160,34 @@ const tableSchedule = (tiles: number, blocks: number, isMet: Test, isWhole: Test
     starts.push(entries.length);
   }
   return { kind: "table", tiles, blocks, starts, entries };
+};
+
+/** Blocks of keys that the tile with the most of them meets. */
+export const mostBlocks = (schedule: BlockSchedule): number => {
+  switch (schedule.kind) {
+    case "dense":
+      return schedule.blocks;
+    case "closed":
+      return rangeOf(schedule.count, { tile: below(schedule.tiles) }).max;
+    case "table":
+      return schedule.starts.reduce((most, end, i) => Math.max(most, end - (schedule.starts[i - 1] ?? 0)), 0);
+  }
+};
+
+/** Blocks of keys that a tile meets, of all tiles of queries. */
+export const meanBlocks = (schedule: BlockSchedule): number => {
+  switch (schedule.kind) {
+    case "dense":
+      return schedule.blocks;
+    case "closed": {
+      const counts = Array.from({ length: schedule.tiles }, (_, tile) =>
+        evaluateScalar(schedule.count, { variables: { tile } }),
+      );
+      return counts.reduce((sum, count) => sum + count, 0) / counts.length;
+    }
+    case "table":
+      return schedule.entries.length / schedule.tiles;
+  }
 };
 
 /** Pairs of a tile and a block that meet. */

@@ -17,6 +17,8 @@ export type TileProblem = {
   readonly target: Target;
   /** Bytes of a row of all tables of relative positions in shared memory; 0: none. */
   readonly positionBytes: number;
+  /** Whether a token's value is its key: one row in shared memory is both. */
+  readonly valuesAreKeys: boolean;
 };
 
 export type Tiles =
@@ -29,6 +31,8 @@ export type Tiles =
       /** Units of a thread block, and groups side by side in the slots of one. */
       readonly units: number;
       readonly groupsPerUnit: number;
+      /** Slots of queries that one thread block takes: all of a unit's, or part of those of a large group. */
+      readonly tileSlots: number;
       readonly querySlots: number;
       readonly keySlots: number;
       readonly span: number;
@@ -73,17 +77,30 @@ export const valueColumnsOf = (valueDim: number, precision: Precision): number =
   return parts === 1 ? valueDim : roundUp(Math.ceil(valueDim / parts), 8);
 };
 
-/** Thread blocks that registers must leave room for on a multiprocessor. */
-export const minBlocks = (
+/** Registers of a thread, beside which ptxas spills none. */
+const registersOf = (
   { precision, valueColumns, positionBytes }: Pick<TileProblem, "precision" | "valueColumns" | "positionBytes">,
-  { warps, span }: { readonly warps: number; readonly span: number },
+  span: number,
 ): number => {
   const [fewer, more] = precision === "f32" ? [168, 255] : [128, 168];
   const narrow = positionBytes > 0 && (precision === "f32" || span === 64) ? more : fewer;
   const most = precision === "f32" ? 64 : 96;
-  const registers = valueColumns <= most ? narrow : precision !== "f32" && valueColumns <= 160 ? 168 : 255;
-  return Math.max(1, Math.floor(65536 / (registers * warps * 32)));
+  return valueColumns <= most ? narrow : precision !== "f32" && valueColumns <= 160 ? 168 : 255;
 };
+
+/** Thread blocks that registers must leave room for on a multiprocessor. */
+export const minBlocks = (
+  problem: Pick<TileProblem, "precision" | "valueColumns" | "positionBytes">,
+  { warps, span }: { readonly warps: number; readonly span: number },
+): number => Math.max(1, Math.floor(65536 / (registersOf(problem, span) * warps * 32)));
+
+/** Warps of one thread block that may have a multiprocessor to itself. */
+const mostWarps = (problem: TileProblem): number =>
+  Math.min(16, Math.floor(65536 / (registersOf(problem, widestSpan(problem)) * 32)));
+
+/** Whether all queries fit into one thread block, past which keys then stream once. */
+const isFew = (problem: TileProblem): boolean =>
+  problem.queries <= 16 * mostWarps(problem) && problem.keys >= 8 * problem.queries;
 
 export const chooseTiles = (problem: TileProblem): Tiles => {
   const span = widestSpan(problem);
@@ -98,7 +115,9 @@ export const chooseTiles = (problem: TileProblem): Tiles => {
   }
   // More queries a block read the keys less often; with few there would be too few blocks to fill the device.
   const wide = problem.queries >= 512 && problem.precision !== "f32" && problem.valueColumns <= 96;
-  const widest = Math.min(wide ? 8 : 4, Math.max(1, Math.ceil(problem.queries / 16)));
+  const few = isFew(problem);
+  const filling = few ? mostWarps(problem) : wide ? 8 : 4;
+  const widest = Math.min(filling, Math.max(1, Math.ceil(problem.queries / 16)));
   // A product of the tensor cores takes 16 keys.
   const narrowest = problem.precision === "f32" ? 8 : 16;
   for (let keys = span; ; keys /= 2) {
@@ -110,7 +129,7 @@ export const chooseTiles = (problem: TileProblem): Tiles => {
         keySlots: roundUp(problem.keys, keys),
         span: keys,
       };
-      const most = keys > 16 ? sharingBytes : problem.target.sharedBytes;
+      const most = keys > 16 && !few ? sharingBytes : problem.target.sharedBytes;
       if (sharedBytes(problem, tiles) <= most || (keys === narrowest && warps === 1)) return tiles;
     }
   }
@@ -126,7 +145,9 @@ const residentTiles = (
   const groupsPerUnit = Math.max(1, most);
   const querySlots = roundUp(groupsPerUnit * queries, 16);
   const keySlots = roundUp(groupsPerUnit * keys, 16);
-  const slabs = querySlots / 16;
+  // So many queries of a large group outweigh the keys, which each of its thread blocks reads again.
+  const tileSlots = groupsPerUnit === 1 ? Math.min(querySlots, 32 * keySlots) : querySlots;
+  const slabs = tileSlots / 16;
   // Four slabs keep four warps busy; several units share a thread block only where one step covers the keys of a unit.
   const units =
     keySlots <= span && positionBytes === 0
@@ -138,6 +159,7 @@ const residentTiles = (
     queryBuffers: 2,
     units,
     groupsPerUnit,
+    tileSlots,
     querySlots,
     keySlots,
     span: units > 1 ? keySlots : Math.min(span, keySlots),
@@ -176,18 +198,22 @@ const warpsFor = (slabs: number): number => {
 
 /** As the static sums of templates/attention/resident.cuh and stream.cuh. */
 export const sharedBytes = (
-  problem: Pick<TileProblem, "precision" | "headDim" | "valueColumns" | "biasCount" | "positionBytes">,
+  problem: Pick<
+    TileProblem,
+    "precision" | "headDim" | "valueColumns" | "biasCount" | "positionBytes" | "valuesAreKeys"
+  >,
   tiles: Tiles,
 ): number => {
   const key = rowBytes(problem.headDim, problem.precision);
-  const value = rowBytes(problem.valueColumns, problem.precision);
+  const ofValue = rowBytes(problem.valueColumns, problem.precision);
+  const value = problem.valuesAreKeys ? 0 : ofValue;
   const scratch = problem.precision === "f32" ? 16 * 64 * 4 : 0;
-  const slab = 16 * Math.max(key, value);
+  const slab = 16 * Math.max(key, ofValue);
   const bias = biasBytes(tiles.kind === "resident" ? tiles.units * tiles.keySlots : tiles.keySlots, problem.biasCount);
   const positions = problem.positionBytes * positionRows(tiles);
   if (tiles.kind === "stream")
     return 2 * tiles.span * (key + value) + tiles.warps * (slab + scratch) + bias + positions;
-  const buffers = (tiles.querySlots * tiles.units) / 16 > tiles.warps ? tiles.queryBuffers : 1;
+  const buffers = (tiles.tileSlots * tiles.units) / 16 > tiles.warps ? tiles.queryBuffers : 1;
   return tiles.units * tiles.keySlots * (key + value) + tiles.warps * (buffers * slab + scratch) + bias + positions;
 };
 

@@ -6,9 +6,10 @@ import type { Scalar } from "../../../ir/scalar.ts";
 import { add, floorDiv, literal, mod, mul } from "../../../ir/scalarBuild.ts";
 import { substitute } from "../../../ir/scalarWalk.ts";
 import { visibleKeys } from "../../../ir/visibleKeys.ts";
-import { prefixRows, rowsOf, type Precision, type StorageType, type TensorType } from "../../../ir/types.ts";
+import { prefixRows, rowsOf, sizeOf, type Precision, type StorageType, type TensorType } from "../../../ir/types.ts";
 import { placesOf } from "../../places.ts";
 import type { FusedKernel, Operand } from "../kernels.ts";
+import type { Target } from "../target.ts";
 import {
   flatten,
   isViewOp,
@@ -44,6 +45,8 @@ export type Context = {
   readonly roles: Roles;
   readonly uses: Uses;
   readonly precision: Precision;
+  /** What the program is for. */
+  readonly target: Target;
   /** Whether points are made of a value: see placesOf. */
   readonly isPlace: (id: ValueId) => boolean;
   /** How a value is stored: what places points in float32. */
@@ -62,7 +65,7 @@ export type Context = {
 export const bufferRoot = (buffer: BufferSpec): Root => `buffer ${buffer.id}`;
 export type RootMemory = { readonly source: Source; readonly operand: Operand };
 
-export const createContext = (graph: Graph, roles: Roles, precision: Precision): Context => {
+export const createContext = (graph: Graph, roles: Roles, precision: Precision, target: Target): Context => {
   const places = placesOf(graph);
   const inFloat32 = (id: ValueId): boolean => places.points.has(id) || places.tokens.has(id);
   const storageOfNode = (node: Node): StorageType => storageOf(node.type, inFloat32(node.id) ? "f32" : precision);
@@ -159,6 +162,7 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision):
     },
     uses: usesOf(graph),
     precision,
+    target,
     isPlace: (id) => places.points.has(id),
     storageOf: storageOfNode,
     memory,
@@ -173,10 +177,16 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision):
   };
 };
 
-const countPairs = (pattern: Pattern, query: TensorType, key: TensorType): number =>
-  pattern.kind === "all"
-    ? rowsOf(query) * rowsOf(key)
-    : visibleKeys(pattern, query, key).reduce((sum, { queries, keys }) => sum + queries.length * keys.length, 0);
+const countPairs = (pattern: Pattern, query: TensorType, key: TensorType): number => {
+  if (pattern.kind === "all") return rowsOf(query) * rowsOf(key);
+  // Sets may have millions of points, too many to be looked at one by one.
+  if (pattern.kind === "same" && prefixRows(query) + prefixRows(key) === 0) {
+    const positions = pattern.axes.reduce((product, axis) => product * (sizeOf(query, axis) ?? 1), 1);
+    if (pattern.axes.every((axis) => sizeOf(query, axis) === sizeOf(key, axis)))
+      return (rowsOf(query) * rowsOf(key)) / positions;
+  }
+  return visibleKeys(pattern, query, key).reduce((sum, { queries, keys }) => sum + queries.length * keys.length, 0);
+};
 
 const storageOf = (type: TensorType, precision: Precision): StorageType => (type.element === "int" ? "i32" : precision);
 

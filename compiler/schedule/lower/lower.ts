@@ -15,6 +15,7 @@ import {
 import { lowerProduct } from "./lowerProduct.ts";
 import { lowerResize } from "./lowerResize.ts";
 import { lowerSample } from "./lowerSample.ts";
+import { usualTarget, type Target } from "../target.ts";
 import type { BufferSpec, Slot } from "./memory.ts";
 import { portsOf } from "./operands.ts";
 import { assignRoles, type Roles } from "./roles.ts";
@@ -26,9 +27,9 @@ export type Lowered = {
 };
 
 /** Turns a graph into launches of fused kernels, in the order of their results. */
-export const lower = (graph: Graph, precision: Precision): Lowered => {
+export const lower = (graph: Graph, precision: Precision, target: Target = usualTarget): Lowered => {
   const roles = assignRoles(graph);
-  const context = createContext(graph, roles, precision);
+  const context = createContext(graph, roles, precision, target);
   const copies = placeParts(context);
   const launches: Launch[] = [];
   const results = new Map<ValueId, Node>();
@@ -38,7 +39,7 @@ export const lower = (graph: Graph, precision: Precision): Lowered => {
   }
   for (const node of graph.nodes) {
     const first = results.get(node.id);
-    if (first) launches.push(lowerNode(context, first, node.id));
+    if (first) launches.push(...lowerNode(context, first, node.id));
     const parts = copies.get(node.id) ?? [];
     if (parts.length > 0) context.view(node.id); // the memory that they are copied to
     for (const { part, slot } of parts) launches.push(lowerCopy(context, part, slot));
@@ -49,7 +50,10 @@ export const lower = (graph: Graph, precision: Precision): Lowered => {
   return { launches, buffers: context.memory.buffers, roles };
 };
 
-const lowerNode = (context: Context, first: Node, result: ValueId): Launch => {
+const lowerNode = (context: Context, first: Node, result: ValueId): readonly Launch[] =>
+  first.op === "attend" ? lowerAttention(context, first, result) : [lowerOne(context, first, result)];
+
+const lowerOne = (context: Context, first: Node, result: ValueId): Launch => {
   switch (first.op) {
     case "linear":
       return lowerProduct(context, first, result);
@@ -57,8 +61,6 @@ const lowerNode = (context: Context, first: Node, result: ValueId): Launch => {
       return first.attrs.groups === 1
         ? lowerProduct(context, first, result)
         : lowerGroupedConvolution(context, first, result);
-    case "attend":
-      return lowerAttention(context, first, result);
     case "sample":
       return lowerSample(context, first);
     case "pointwise":

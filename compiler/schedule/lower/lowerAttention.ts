@@ -2,17 +2,23 @@ import type { NodeOf, ValueId } from "../../../ir/graph.ts";
 import { positionTables } from "../../../ir/positions.ts";
 import { add, argument, literal, mul, variable } from "../../../ir/scalarBuild.ts";
 import type { Ranges } from "../../../ir/scalarRange.ts";
+import type { Linear } from "../../../ir/program.ts";
 import { variablesOf } from "../../../ir/scalarWalk.ts";
-import { prefixRows, sizeOf } from "../../../ir/types.ts";
+import { prefixRows, rowsOf, sizeOf } from "../../../ir/types.ts";
 import { compileError } from "../../diagnostics.ts";
+import { chooseSplit, maySplit, partialsOperand } from "../attention/split.ts";
 import type { Access, AttentionKernel, KernelPositions, TokenAccess } from "../kernels.ts";
 import { prefixAxes, type View } from "../view.ts";
 import type { Context, Launch } from "./context.ts";
 import { buffersOf, createOperands, namedCoordinates, type Operands } from "./operands.ts";
+import { bufferBytes } from "./memory.ts";
 import { describe, launchWork, originOf } from "./origin.ts";
 
-/** An attention: every view of its queries, keys and values has become part of their address maps. */
-export const lowerAttention = (context: Context, attend: NodeOf<"attend">, result: ValueId): Launch => {
+/**
+ * An attention: every view of its queries, keys and values has become part of their address maps. Where few queries meet
+ * many keys, thread blocks take chunks of the keys, and a second launch combines what they found.
+ */
+export const lowerAttention = (context: Context, attend: NodeOf<"attend">, result: ValueId): readonly Launch[] => {
   const into = createOperands(context);
   const [q, k, v, ...tables] = attend.inputs;
   const { heads, scale, pattern, score, normalize, positions } = attend.attrs;
@@ -57,13 +63,14 @@ export const lowerAttention = (context: Context, attend: NodeOf<"attend">, resul
     }),
     epilogue: context.roles.epilogue(attend.id)?.attrs.body ?? argument(0),
     out: tokens(context.view(result), heads, into),
+    split: null,
   };
   refuseOtherPatterns(kernel, attend);
   const terms = positionTables(positions);
   const ofPositions = terms.reduce((sum, { role }) => sum + (role === "value" ? valueDim : headDim), 0);
   const pairs = context.visiblePairs(pattern, query.type, key.type);
   const out = kernel.out.grid.operand;
-  return {
+  const launch: Launch = {
     kernel,
     sources: into.sources,
     weights: [],
@@ -74,6 +81,8 @@ export const lowerAttention = (context: Context, attend: NodeOf<"attend">, resul
     shapes: describe(context, attend, result),
     work: launchWork(context, attend, result, 2 * pairs * heads * (headDim + valueDim + ofPositions)),
   };
+  const chunks = maySplit(rowsOf(key.type)) ? chooseSplit(kernel, context.target) : null;
+  return chunks === null ? [launch] : splitLaunches(context, launch, kernel, chunks);
 };
 
 /** Of a table that the score does not read. */
@@ -120,6 +129,46 @@ const refuseOtherPatterns = ({ positions, query, pattern }: AttentionKernel, att
     { span: attend.span, hint: `keys: along("${positions.axis}")` },
   );
 };
+/** The attention over chunks of keys, and the launch that combines them. */
+const splitLaunches = (
+  context: Context,
+  launch: Launch,
+  whole: AttentionKernel,
+  chunks: readonly number[],
+): readonly Launch[] => {
+  const partials = whole.operands.length;
+  const kernel: AttentionKernel = { ...whole, split: { chunks, partials } };
+  const operand = partialsOperand(kernel, context.target);
+  const buffer = context.memory.scratch(operand);
+  const operands = [...whole.operands, operand];
+  const sources = [...launch.sources, { kind: "buffer", buffer: buffer.id } as const];
+  const all = chunks.every((count) => count > 1);
+  const ofPartials: Linear = whole.batched
+    ? { fixed: 0, perExample: bufferBytes(buffer) }
+    : { fixed: bufferBytes(buffer), perExample: 0 };
+  return [
+    {
+      ...launch,
+      kernel: { ...kernel, operands },
+      sources,
+      writes: all ? [buffer.id] : [...launch.writes, buffer.id],
+      work: { ...launch.work, writeBytes: all ? ofPartials : sum(launch.work.writeBytes, ofPartials) },
+    },
+    {
+      ...launch,
+      kernel: { kind: "combine", precision: kernel.precision, operands, attention: { ...kernel, operands } },
+      sources,
+      reads: [buffer.id],
+      work: {
+        flops: { fixed: ofPartials.fixed / 2, perExample: ofPartials.perExample / 2 },
+        readBytes: ofPartials,
+        writeBytes: launch.work.writeBytes,
+      },
+    },
+  ];
+};
+
+const sum = (a: Linear, b: Linear): Linear => ({ fixed: a.fixed + b.fixed, perExample: a.perExample + b.perExample });
 
 const tokens = (view: View, heads: number, into: Operands): TokenAccess => {
   const { type } = view;

@@ -57,6 +57,16 @@ export const createMemory = (node: (id: ValueId) => Node, storageOf: (node: Node
       slots.set(id, made);
       return made;
     },
+    scratch: ({ storage, exampleStride, exampleSize }) => {
+      const buffer: BufferSpec = {
+        id: buffers.length as BufferId,
+        storage,
+        batched: exampleStride > 0,
+        elements: exampleSize,
+      };
+      buffers.push(buffer);
+      return buffer;
+    },
     place: (id, slot) => slots.set(id, slot),
     has: (id) => slots.has(id),
   };
@@ -65,6 +75,8 @@ export type Memory = {
   readonly buffers: readonly BufferSpec[];
   /** The value's memory, allocated when first asked for. */
   readonly slot: (id: ValueId) => Slot;
+  /** Memory for what one launch leaves to the next. */
+  readonly scratch: (operand: Operand) => BufferSpec;
   readonly place: (id: ValueId, slot: Slot) => void;
   readonly has: (id: ValueId) => boolean;
 };

@@ -135,7 +135,8 @@ const showType = (type: TensorType): string => {
 export const launchWork = (context: Context, first: Node, result: ValueId, flops: number): Launch["work"] => {
   const { type } = context.roles.node(result);
   const behind = context.roles.epilogue(first.id);
-  const inputs = [...first.inputs, ...(behind?.inputs.filter((id) => id !== first.id) ?? [])].map(context.roles.node);
+  const others = behind?.inputs.filter((id) => id !== first.id) ?? [];
+  const inputs = [...new Set([...first.inputs, ...others])].map(context.roles.node);
   // What a caller hands over or receives is float32 whatever the program computes in.
   const outputs = new Set(context.graph.outputs.map(({ value }) => value));
   const bytes = (node: Node): number => {

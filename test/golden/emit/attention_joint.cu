@@ -18,6 +18,8 @@ struct Attention {
   static constexpr int head_dim = 64, value_dim = 64;
   static constexpr int warps = 8, query_slots = 1584, key_slots = 1600;  // 1569 tokens in steps of 16
   static constexpr int span = 64;  // keys a step
+  static constexpr int chunk_blocks = 0;  // keys are not split into chunks
+  static constexpr bool values_are_keys = false;
   static constexpr uint32_t shared_bytes = 49152;
   static constexpr Normalize normalize = Normalize::softmax;
   static constexpr bool has_score = false, scaled_first = false;

@@ -27,6 +27,8 @@ struct Attention {
   static constexpr int warps = 4, query_slots = 256, key_slots = 256;  // 251 tokens in steps of 16
   static constexpr int span = 16;  // keys a step
   static constexpr int query_buffers = 1;  // tiles of queries that a warp has room for
+  static constexpr int tile_slots = 256;  // queries of a thread block
+  static constexpr bool values_are_keys = false;
   static constexpr uint32_t shared_bytes = 163840;
   static constexpr Normalize normalize = Normalize::softmax;
   static constexpr bool has_score = false, scaled_first = false;

@@ -19,6 +19,8 @@ struct Attention {
   static constexpr int warps = 7, query_slots = 208, key_slots = 208;  // 197 tokens in steps of 16
   static constexpr int span = 64;  // keys a step
   static constexpr int query_buffers = 2;  // tiles of queries that a warp has room for
+  static constexpr int tile_slots = 208;  // queries of a thread block
+  static constexpr bool values_are_keys = false;
   static constexpr uint32_t shared_bytes = 81920;
   static constexpr Normalize normalize = Normalize::softmax;
   static constexpr bool has_score = false, scaled_first = false;

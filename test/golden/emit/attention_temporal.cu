@@ -19,6 +19,8 @@ struct Attention {
   static constexpr int warps = 4, query_slots = 64, key_slots = 64;  // 8 groups of 8 tokens
   static constexpr int span = 16;  // keys a step
   static constexpr int query_buffers = 2;  // tiles of queries that a warp has room for
+  static constexpr int tile_slots = 64;  // queries of a thread block
+  static constexpr bool values_are_keys = false;
   static constexpr uint32_t shared_bytes = 24576;
   static constexpr Normalize normalize = Normalize::softmax;
   static constexpr bool has_score = false, scaled_first = false;

@@ -1,0 +1,79 @@
+import { describe, expect, it } from "vitest";
+import { compileGraph, type Compiled } from "../../compiler/compile.ts";
+import { usualTarget } from "../../compiler/schedule/target.ts";
+import type { Precision } from "../../ir/types.ts";
+import setTransformer from "../../models/setTransformer.ts";
+import type { LaunchCounters } from "../../runtime/emulated.ts";
+import { drawnInputs, loadOnEmulator } from "../support/emulatedProgram.ts";
+
+// What an induced block moves, as the emulated device counts it: the published width and heads, one long set.
+
+const [points, dim, heads, num_inds] = [3000, 128, 4, 16];
+const compileIsab = (precision: Precision, n: number, multiprocessors?: number): Compiled =>
+  compileGraph(
+    setTransformer.trace({
+      entry: "ISAB",
+      config: { dim_in: dim, dim_out: dim, num_heads: heads, num_inds, points: n },
+    }),
+    {
+      precision,
+      batch: { min: 1, max: 8 },
+      keep: false,
+      ...(multiprocessors === undefined ? {} : { target: { ...usualTarget, multiprocessors } }),
+    },
+  );
+
+describe.each(["bf16", "f32"] as const)("an induced set attention block in %s", (precision) => {
+  const counted = (async () => {
+    using executable = await loadOnEmulator(compileIsab(precision, points, 4));
+    const { steps } = await executable.profile(drawnInputs(executable, 1), { by: "counters" });
+    return steps.map(({ kernel, time, origin }) => {
+      if (time.kind !== "counted") throw new Error(`${kernel} was not counted`);
+      return { kernel, path: origin.path, counters: time.counters };
+    });
+  })();
+  // What the caller hands over is float32.
+  const setBytes = points * dim * 4;
+
+  it("reads the set once in its first half and writes nothing of its size", async () => {
+    const half = (await counted).filter(({ path }) => path.startsWith("mab0"));
+    expect(half.map(({ kernel }) => kernel)).toEqual(["attention_mab0", "combine_mab0", "gemm_mab0", "gemm_fc_o"]);
+    const [first] = half;
+    const set = first?.counters.buffers.find((buffer) => "parameter" in buffer && buffer.parameter === 1)?.address;
+    const isOfSet = ({ address }: LaunchCounters["buffers"][number]): boolean => address === set;
+    const reads = half.flatMap(({ counters }) => counters.buffers.filter(isOfSet).map(({ read }) => read.bytes));
+    expect(reads).toHaveLength(1);
+    expect(reads.reduce((sum, bytes) => sum + bytes, 0) / setBytes).toBeLessThanOrEqual(1.05);
+    const written = half.reduce((sum, { counters }) => sum + counters.global.written.bytes, 0);
+    expect(written).toBeLessThan(setBytes / 4);
+  });
+
+  it("meets no conflict of banks", async () => {
+    for (const { kernel, counters } of await counted) {
+      const { ldmatrix, cpAsync, load } = counters.shared;
+      expect([ldmatrix.conflicts, cpAsync.conflicts, load.conflicts], kernel).toEqual([0, 0, 0]);
+    }
+  });
+});
+
+describe("a long set", () => {
+  const noteOf = ({ program }: Compiled): string =>
+    program.kernels.flatMap(({ notes }) => notes).find((note) => note.startsWith("Keys are split")) ?? "none is split";
+  const chunksOf = (compiled: Compiled): number => Number(/into (\d+) chunks/.exec(noteOf(compiled))?.[1] ?? 1);
+
+  it("is split over all multiprocessors of the device that it is built for", () => {
+    for (const multiprocessors of [132, 8]) {
+      const chunks = chunksOf(compileIsab("bf16", 100_000, multiprocessors)) / multiprocessors;
+      expect(chunks).toBeGreaterThan(0.9);
+      expect(chunks).toBeLessThanOrEqual(4);
+    }
+    expect(chunksOf(compileIsab("bf16", 1000))).toBe(1);
+  });
+
+  it("of many points, and more than 2^31 elements, has 64-bit offsets", () => {
+    const { sources, program } = compileIsab("bf16", 20_000_000);
+    expect(program.steps[0]?.work.readBytes.perExample).toBeGreaterThan(2 ** 31);
+    const attention = sources.get("kernels/attention_mab0.cu");
+    expect(attention).toContain("block.k + ((int64_t)key.n * 128");
+  });
+});
