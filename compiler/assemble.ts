@@ -22,7 +22,7 @@ import type { Launch } from "./schedule/lower/context.ts";
 import type { Source } from "./schedule/lower/memory.ts";
 import type { Target } from "./schedule/target.ts";
 import type { Plan } from "./schedule/buffers.ts";
-import { weightShape } from "./schedule/weightShape.ts";
+import { weightShape } from "../ir/weightShape.ts";
 
 export type Emit = (kernel: FusedKernel, header: KernelHeader, target?: Target) => EmittedKernel;
 /** A network as it is for one combination of the symbolic axes' extents: its launches in order, and their memory. */

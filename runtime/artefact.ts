@@ -2,9 +2,10 @@ import { createHash } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type Manifest, type Programs, programsOf } from "../ir/manifest.ts";
-import type { BufferRef, Program } from "../ir/program.ts";
+import type { Program } from "../ir/program.ts";
 import { artefactMark, splitManifest } from "../ir/programText.ts";
 import { RuntimeError } from "./errors.ts";
+import { inconsistency } from "./inconsistency.ts";
 import { manifestSchema } from "./manifestSchema.ts";
 import { openSafetensors, SafetensorsError } from "./safetensors.ts";
 
@@ -171,33 +172,5 @@ const parseOr = (text: string, otherwise: (cause: unknown) => unknown): unknown 
 const placeOf = (path: readonly PropertyKey[]): string => (path.length === 0 ? "" : `${path.map(String).join(".")}: `);
 
 const sha256 = (content: Uint8Array): string => createHash("sha256").update(content).digest("hex");
-
-/** What in the program would lead a launch out of its memory or to a kernel that is not there. */
-const inconsistency = ({ memory, weights, kernels, steps, inputs, outputs, kept }: Program): string | null => {
-  const names = new Set(kernels.map((kernel) => kernel.name));
-  const ends = { activations: memory.activations, shared: memory.shared, weights: memory.weights };
-  const ports = { input: inputs.length, output: outputs.length, kept: kept.length };
-  const isOutside = (buffer: BufferRef): boolean => {
-    switch (buffer.space) {
-      case "activations":
-        return buffer.offset < 0 || buffer.offset + buffer.bytesPerExample > ends.activations;
-      case "shared":
-      case "weights":
-        return buffer.offset < 0 || buffer.offset + buffer.bytes > ends[buffer.space];
-      case "input":
-      case "output":
-      case "kept":
-        return buffer.index < 0 || buffer.index >= ports[buffer.space];
-    }
-  };
-  for (const { name, offset, bytes } of weights)
-    if (offset < 0 || offset + bytes > memory.weights) return `weight "${name}" lies outside of the weights' memory`;
-  for (const [index, step] of steps.entries()) {
-    if (!names.has(step.kernel)) return `step ${index} launches "${step.kernel}", which is no kernel of it`;
-    if (step.arguments.some((argument) => argument.kind === "buffer" && isOutside(argument.buffer)))
-      return `step ${index} (${step.kernel}) has an argument outside of the program's memory`;
-  }
-  return null;
-};
 
 const reasonOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));

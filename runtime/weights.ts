@@ -1,4 +1,5 @@
 import type { Weight, WeightExpr } from "../ir/program.ts";
+import { weightParts } from "../ir/weightShape.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { elementwise } from "./elementwise.ts";
 import { RuntimeError } from "./errors.ts";
@@ -106,7 +107,7 @@ class SharedExpressions {
 
   /** Equal expressions get the same number. Parts are used by the first of equals alone: the others find its value. */
   #identify(expr: WeightExpr): number {
-    const parts = partsOf(expr).map((part) => this.#identify(part));
+    const parts = weightParts(expr).map((part) => this.#identify(part));
     const key = `${attributesOf(expr)}(${parts.join()})`;
     const known = this.#keys.get(key);
     const id = known ?? this.#keys.size;
@@ -122,21 +123,6 @@ class SharedExpressions {
     this.#usesLeft[id] = (this.#usesLeft[id] ?? 0) + 1;
   }
 }
-
-const partsOf = (expr: WeightExpr): readonly WeightExpr[] => {
-  switch (expr.kind) {
-    case "parameter":
-    case "constant":
-      return [];
-    case "concat":
-    case "elementwise":
-      return expr.of;
-    case "matmul":
-      return [expr.left, expr.right];
-    default:
-      return [expr.of];
-  }
-};
 
 /** Everything of an expression but its parts, as text. JSON alone would write infinities and NaN alike. */
 const attributesOf = (expr: WeightExpr): string =>

@@ -231,6 +231,17 @@ describe("programs in other languages choose by shape, with Node's bits", () => 
     }
   });
 
+  it("and refuse weights that are not what was prepared, whatever was done to them", async () => {
+    const { path } = await findHostCompiler();
+    const flags = ["-x", "c", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-I", at("clips/c")];
+    const link = ["-x", "none", "-L", at("clips/c"), "-lclips", `-Wl,-rpath,${at("clips/c")}`];
+    await execa(path, [...flags, here("fuzz.c"), "-o", at("fuzz"), ...link]);
+    const times = process.env["FOVEA_ARTEFACT_FUZZ"] ?? "2000";
+    const { stdout } = await execa(at("fuzz"), [driver, at("clips/weights.bin"), times]);
+    expect(stdout).toMatch(/^\d+ of \d+ refused$/);
+    expect(Number(stdout.split(" ")[0])).toBeGreaterThan(0.5 * Number(times));
+  });
+
   it("in Python, on arrays of NumPy and by addresses on the device", async ({ skip }) => {
     const found = await execa("python3", ["-c", "import numpy"], { reject: false });
     if (found.exitCode !== 0) skip("there is no python3 with numpy");

@@ -1,4 +1,4 @@
-import type { WeightExpr } from "../../ir/program.ts";
+import type { WeightExpr } from "./program.ts";
 
 /** The shape of a prepared weight. */
 export const weightShape = (value: WeightExpr): readonly number[] => {
@@ -35,6 +35,22 @@ export const weightShape = (value: WeightExpr): readonly number[] => {
       const { tileN, tileK } = value.order;
       return [Math.ceil(columns / tileN) * tileN, Math.ceil(depth / tileK) * tileK];
     }
+  }
+};
+
+/** The expressions that one is made of. */
+export const weightParts = (value: WeightExpr): readonly WeightExpr[] => {
+  switch (value.kind) {
+    case "parameter":
+    case "constant":
+      return [];
+    case "concat":
+    case "elementwise":
+      return value.of;
+    case "matmul":
+      return [value.left, value.right];
+    default:
+      return [value.of];
   }
 };
 
