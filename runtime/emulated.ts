@@ -7,6 +7,8 @@ export type Emulator = {
   readonly set: (setting: string, value: number) => void;
   /** What the last launch did. Traffic is counted while the setting "counters" is 1. */
   readonly counters: () => LaunchCounters;
+  /** What all launches since the device was opened did, without traffic. */
+  readonly totals: () => Pick<LaunchCounters, "lostPoints">;
 };
 
 /** Exact counts of one launch. */
@@ -18,6 +20,8 @@ export type LaunchCounters = {
   readonly mbarrierArrivals: number;
   /** exp2, reciprocals and the like, one a thread. */
   readonly specialOps: number;
+  /** Points of sampling that are not numbers, or infinite where zeros lie outside: they read nothing. Always counted. */
+  readonly lostPoints: number;
   readonly mmaM16n8k16: number;
   readonly mmaM16n8k8: number;
   readonly wgmma: number;
@@ -65,11 +69,13 @@ export const emulatorOf = (driver: Driver): Emulator | null => {
 const bind = (driver: Driver): Emulator | null => {
   const set = driver.extension("int fovea_emu_set(const char*, int64_t)");
   const counters = driver.extension("const char* fovea_emu_counters()");
-  if (set === null || counters === null) return null;
+  const totals = driver.extension("const char* fovea_emu_total_counters()");
+  if (set === null || counters === null || totals === null) return null;
   return {
     set: (setting, value) => {
       if (set(setting, value) !== 0) throw new RuntimeError(`the emulated device has no setting "${setting}"`);
     },
     counters: () => JSON.parse(String(counters())) as LaunchCounters,
+    totals: () => JSON.parse(String(totals())) as LaunchCounters,
   };
 };

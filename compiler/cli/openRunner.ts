@@ -92,7 +92,10 @@ export async function deviceRunner(
       device: device.info.name,
       kernels: program.steps.length,
       run: async (inputs) => {
+        const lostBefore = lostPoints(device);
         const results = await executable.run(toHost(inputs, program.inputs));
+        const lost = lostPoints(device) - lostBefore;
+        if (lost > 0) terminal.warn(`${lost} sampling points are not finite numbers: nothing was read for them`);
         return new Map(
           Object.entries(results).map(([name, { shape, data }]) => [name, { shape, values: fromHost(data) }]),
         );
@@ -106,6 +109,9 @@ export async function deviceRunner(
     };
   });
 }
+
+/** The emulated device counts them; a GPU does not. */
+const lostPoints = (device: Device): number => device.emulator?.totals().lostPoints ?? 0;
 
 function toHost(inputs: NumberArrays, ports: Program["inputs"]): { [name: string]: HostTensor } {
   const storages = new Map(ports.map(({ name, storage }) => [name, storage]));

@@ -5,6 +5,8 @@ import picocolors from "picocolors";
 export type Terminal = {
   readonly paint: Paint;
   readonly print: (text: string) => void;
+  /** What does not stop the work, and must be known. */
+  readonly warn: (text: string) => void;
   /** Does some work, saying so while it lasts. `say` replaces the text. */
   readonly task: <T>(text: string, work: (say: (text: string) => void) => T | Promise<T>) => Promise<T>;
 };
@@ -22,6 +24,7 @@ export function openTerminal(options: { readonly json?: true }): Terminal {
   return {
     paint: picocolors.createColors(coloured),
     print: (text) => void process.stdout.write(`${text}\n`),
+    warn: (text) => void process.stderr.write(`${text}\n`),
     task: watched ? spinningTask : async (_text, work) => work(() => {}),
   };
 }

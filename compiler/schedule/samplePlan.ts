@@ -27,7 +27,10 @@ export type SamplePlan = {
 const pointBytes = 20;
 /** So many blocks share a multiprocessor that latencies overlap. */
 const sharedGoal = 24 * 1024;
-const sharedMost = 224 * 1024;
+/** A block of every GPU from sm_80 on may have as much. */
+const sharedMost = 99 * 1024;
+/** Points of a head of a row, over all levels. */
+export const mostPoints: number = Math.floor(sharedMost / pointBytes);
 
 export function planSample(kernel: SampleKernel): SamplePlan {
   const { heads, width, space } = kernel;
@@ -47,10 +50,7 @@ export function planSample(kernel: SampleKernel): SamplePlan {
   while (items < 64 && items < itemsPerExample && 2 * items * points * pointBytes <= sharedGoal) items *= 2;
   // A row of the table is odd, so that threads which write neighbouring points meet different banks.
   const sharedBytes = points * (items | 1) * pointBytes;
-  invariant(
-    sharedBytes <= sharedMost,
-    `an item has ${points} points, and shared memory holds ${sharedMost / pointBytes}`,
-  );
+  invariant(points <= mostPoints, `an item has ${points} points, and shared memory holds ${mostPoints}`);
   return {
     threads,
     items,

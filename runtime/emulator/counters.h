@@ -26,7 +26,7 @@ struct SharedTraffic {
 };
 
 struct Counters {
-  uint64_t blocks = 0, barriers = 0, collectives = 0, mbarrier_arrivals = 0, special_ops = 0;
+  uint64_t blocks = 0, barriers = 0, collectives = 0, mbarrier_arrivals = 0, special_ops = 0, lost_points = 0;
   uint64_t mma_m16n8k16 = 0, mma_m16n8k8 = 0, wgmma = 0, tensor_flops = 0;
   uint64_t bulk_bytes = 0, cpu_ns = 0;
   Traffic read, written, atomic;

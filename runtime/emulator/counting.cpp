@@ -156,7 +156,7 @@ void count_matrix_rows(Cluster& c, const uint32_t* rows, bool store) {
 void Counters::add(const Counters& o) {
   blocks += o.blocks, barriers += o.barriers, collectives += o.collectives, mbarrier_arrivals += o.mbarrier_arrivals;
   special_ops += o.special_ops, mma_m16n8k16 += o.mma_m16n8k16, mma_m16n8k8 += o.mma_m16n8k8, wgmma += o.wgmma;
-  tensor_flops += o.tensor_flops, bulk_bytes += o.bulk_bytes, cpu_ns += o.cpu_ns;
+  lost_points += o.lost_points, tensor_flops += o.tensor_flops, bulk_bytes += o.bulk_bytes, cpu_ns += o.cpu_ns;
   read.add(o.read), written.add(o.written), atomic.add(o.atomic);
   load.add(o.load), store.add(o.store), ldmatrix.add(o.ldmatrix), stmatrix.add(o.stmatrix), cp_async.add(o.cp_async);
   if (buffers.size() < o.buffers.size()) buffers.resize(o.buffers.size());
@@ -178,6 +178,7 @@ std::string counters_json(const char* kernel, const Counters& k, bool with_buffe
   std::string s = std::string("{\"kernel\":\"") + kernel + "\"," + number("blocks", k.blocks) + "," +
                   number("barriers", k.barriers) + "," + number("collectives", k.collectives) + "," +
                   number("mbarrierArrivals", k.mbarrier_arrivals) + "," + number("specialOps", k.special_ops) + "," +
+                  number("lostPoints", k.lost_points) + "," +
                   number("mmaM16n8k16", k.mma_m16n8k16) + "," + number("mmaM16n8k8", k.mma_m16n8k8) + "," +
                   number("wgmma", k.wgmma) + "," + number("tensorFlops", k.tensor_flops) + "," +
                   number("bulkBytes", k.bulk_bytes) + "," + number("cpuNanoseconds", k.cpu_ns);

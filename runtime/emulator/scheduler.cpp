@@ -165,7 +165,7 @@ static void thread_ended(Fiber* f) {
   f->state = FiberState::done;
   b.live--, b.cluster->live--;
   f->warp->live &= ~(1u << f->lane);
-  b.cluster->counters.special_ops += f->special_ops;
+  b.cluster->counters.special_ops += f->special_ops, b.cluster->counters.lost_points += f->lost_points;
   if (!f->copies.empty())
     record_failure(*b.cluster, failure_launch, "the thread ended with a cp.async that it never waited for", &b, f,
                    place(f->copies[0].site));
@@ -223,7 +223,7 @@ static void start_block(Block& b, Cluster& c, const Launch& l, Dim index, uint32
   for (uint32_t t = 0; t < b.threads; t++) {
     Fiber& f = b.fibers[t];
     f.thread_idx = {t % l.block.x, t / l.block.x % l.block.y, t / l.block.x / l.block.y};
-    f.linear = t, f.lane = t & 31, f.block = &b, f.warp = &b.warps[t >> 5], f.special_ops = 0;
+    f.linear = t, f.lane = t & 31, f.block = &b, f.warp = &b.warps[t >> 5], f.special_ops = f.lost_points = 0;
     f.state = FiberState::fresh, f.wait = Wait::none, f.stack = nullptr, f.site = {};
     f.copy_group = f.bulk_group = f.wgmma_issued = f.notes = f.registers = 0;
     f.copies.clear(), f.wgmma_groups.clear();

@@ -24,6 +24,7 @@ template <bool BORDER> DEV Corners corners(float first, float second, float weig
     first = first < 0.0f ? 0.0f : first > (float)(map.first - 1) ? (float)(map.first - 1) : first;
     second = second < 0.0f ? 0.0f : second > (float)(map.second - 1) ? (float)(map.second - 1) : second;
   }
+  if (!(fabsf(first) < INFINITY && fabsf(second) < INFINITY)) count_lost_point();
   const float a = fmaxf(fminf(floorf(first), (float)(map.first - 2)), 0.0f);
   const float b = fmaxf(fminf(floorf(second), (float)(map.second - 2)), 0.0f);
   const float a0 = fmaxf(1.0f - fabsf(first - a), 0.0f) * weight;

@@ -1,6 +1,18 @@
 import { describe, expect, it } from "vitest";
 import { planSample } from "../../compiler/schedule/samplePlan.ts";
-import { emitted, kernelOf, runCase, type SampleCase } from "./sampleCase.ts";
+import { refusalOf } from "../support/trace.ts";
+import { imageOf, inOneText, launchIn } from "./harness.ts";
+import {
+  emitted,
+  evaluated,
+  inputsOf,
+  kernelOf,
+  resultOf,
+  runCase,
+  type SampleCase,
+  sampleLaunch,
+} from "./sampleCase.ts";
+import { worstError } from "./testData.ts";
 
 // Products of corners, and sums of at most 48 points, in float32; then one rounding.
 const tolerance = { f32: 4e-6, f16: 2 ** -10, bf16: 2 ** -7 };
@@ -64,6 +76,57 @@ describe.each(["f32", "bf16", "f16"] as const)("sampling in %s", (precision) => 
   });
 });
 
+/** The channels of a head that the official op's own test samples, over its two levels. */
+describe.each(["f32", "bf16", "f16"] as const)("the official op's shapes in %s", (precision) => {
+  const batch = 2;
+  const shapes = [30, 32, 64, 71, 1025, 2048, 3096].map((width, i) => {
+    const test: SampleCase = { ...published, width, precision };
+    const inputs = inputsOf(test);
+    return { test, inputs, launch: sampleLaunch(test, inputs, batch, `sample_${i}`) };
+  });
+
+  it("agree with the evaluator", { timeout: 120_000 }, async () => {
+    const image = await imageOf("samples", inOneText(shapes.map(({ launch }) => launch)));
+    for (const { test, inputs, launch } of shapes) {
+      const { error } = worstError(resultOf(test, await launchIn(image, launch)), evaluated(test, inputs, batch));
+      expect(error, `${test.width} channels`).toBeLessThanOrEqual(tolerance[precision]);
+    }
+  });
+});
+
+describe("points that are not numbers, or infinite", () => {
+  // Pairs of (0, NaN) and (1, infinity).
+  const test: SampleCase = {
+    ...published,
+    coordinates: "pixels",
+    normalize: "none",
+    positions: [0, Number.NaN, 1, Infinity],
+    exactly: true,
+  };
+  const points = 2 * 2 * 2 * 2 * 2;
+
+  it.each([
+    ["zeros", points],
+    ["border", points / 2],
+  ] as const)("are counted, and read nothing, with %s outside", async (padding, lost) => {
+    const { counters, values } = await runCase({ ...test, padding });
+    expect(counters.lostPoints).toBe(lost);
+    if (padding === "zeros") expect(values.every((value) => value === 0)).toBe(true);
+  });
+
+  it("are none where all lie somewhere", async () => {
+    const { counters } = await runCase({ ...test, positions: [-0.5, 1e30, 3, 6] });
+    expect(counters.lostPoints).toBe(0);
+  });
+});
+
+it("refuses more points than a kernel holds, with the number and the way round", () => {
+  const test: SampleCase = { ...published, points: 2600 };
+  const refused = refusalOf(() => kernelOf(test));
+  expect(refused).toMatch(/looks at 5200 points over all levels and frames, and a kernel holds 5068/);
+  expect(refused).toMatch(/hint: look at fewer points, or sample parts of the levels/);
+});
+
 describe("sampling", () => {
   it("gives zeros where every logit is minus infinity", async () => {
     const { values, worst } = await runCase({ ...published, weight: () => -Infinity });
@@ -120,6 +183,9 @@ describe("sampling", () => {
       maps.reduce((sum, { read }) => sum + read.sectors, 0),
     ];
     expect(maps).toHaveLength(2);
+    // 16 bytes for each lane, and no lane without a pixel's worth of them.
+    expect(planSample(kernel).run * 2).toBe(16);
+    expect(maps.every(({ read }) => read.bytes % 16 === 0 && read.bytes <= 16 * 32 * read.requests)).toBe(true);
     expect(bytes / (32 * sectors)).toBeGreaterThanOrEqual(least);
   });
 

@@ -106,7 +106,7 @@ export async function runCase(
   };
 }
 
-function inputsOf(test: SampleCase): SampleInputs {
+export function inputsOf(test: SampleCase): SampleInputs {
   const { levels, queries, heads, points, width, positions = [] } = test;
   const count = batch * queries * heads * levels.length * points;
   // Around the whole of a map, and a third of it outside.

@@ -11,6 +11,7 @@ const counters = (change: Partial<LaunchCounters>): LaunchCounters => ({
   collectives: 0,
   mbarrierArrivals: 0,
   specialOps: 0,
+  lostPoints: 0,
   mmaM16n8k16: 0,
   mmaM16n8k8: 0,
   wgmma: 0,

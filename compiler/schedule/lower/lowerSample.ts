@@ -7,6 +7,7 @@ import type { Scalar } from "../../../ir/scalar.ts";
 import { rowsOf, sizeOf, type TensorType } from "../../../ir/types.ts";
 import { compileError } from "../../diagnostics.ts";
 import type { Computed, SampleKernel, SampleLevel } from "../kernels.ts";
+import { mostPoints } from "../samplePlan.ts";
 import { unflatten, type Coordinates, type View } from "../view.ts";
 import type { Context, Launch } from "./context.ts";
 import { buffersOf, createOperands, storesOf, type Operands } from "./operands.ts";
@@ -24,6 +25,7 @@ export const lowerSample = (context: Context, node: NodeOf<"sample">): Launch =>
   const heads = sizeOfAll(headAxes);
   const count = sizeOfAll(overAxes);
   const width = type.channels / heads;
+  if (count * maps.length > mostPoints) refusePoints(node, count * maps.length);
   const at: Coordinates = {
     ...unflatten(type.axes, variable("r")),
     ...unflatten(headAxes, variable("h")),
@@ -150,6 +152,20 @@ const levelOf = (
   const steps = [stepOf("first"), stepOf("second")] as const;
   const channelStep = stepOf("c");
   return { sizes, steps, channelStep, values: { ...place, offset: rest } };
+};
+
+const refusePoints = (node: NodeOf<"sample">, points: number): never => {
+  throw compileError(
+    "unsupported-op",
+    {
+      op: "deformable",
+      because: `each head of a query looks at ${points} points over all levels and frames, and a kernel holds ${mostPoints}`,
+    },
+    {
+      span: node.span,
+      hint: 'look at fewer points, or sample parts of the levels, frames or points with normalize: "none", their weights normalised before, and add up the results',
+    },
+  );
 };
 
 const refuse = (node: NodeOf<"sample">): never => {

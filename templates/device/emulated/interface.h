@@ -31,6 +31,7 @@ struct ThreadView {
   uint32_t lane, linear;
   BlockView* block;
   uint64_t special_ops;  // exp2, reciprocal, tanh...: what a GPU's MUFU executes
+  uint64_t lost_points;  // of sampling: at no place
 };
 
 extern __thread ThreadView* current __attribute__((tls_model("initial-exec")));
@@ -42,6 +43,8 @@ static inline __attribute__((always_inline)) BlockView& block() { return *curren
 static inline __attribute__((always_inline)) void count_special() {
   if (__builtin_expect(watching, 0)) current->special_ops++;
 }
+
+static inline void count_lost_point() { current->lost_points++; }
 
 // --- warps. The last lane to arrive runs `run` for all; args[lane] is what each lane passed.
 struct Warp;

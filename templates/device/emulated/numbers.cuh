@@ -125,3 +125,6 @@ DEV float fast_tanh(float x) {
   emu::count_special();
   return tanhf(x);
 }
+
+/** A point of sampling that lies nowhere. */
+DEV void count_lost_point() { emu::count_lost_point(); }
