@@ -22,6 +22,10 @@ export type DeviceName = "auto" | "cuda" | "emulated" | "evaluator";
 export const deviceNames: readonly DeviceName[] = ["auto", "cuda", "emulated", "evaluator"];
 export const parseDevice: (text: string) => DeviceName = oneOf(deviceNames);
 
+/** Where motion comes from: the vectors that a video holds, or blocks matched between frames. */
+export type MotionSource = "auto" | "codec" | "matching";
+export const motionSources: readonly MotionSource[] = ["auto", "codec", "matching"];
+
 /** Columns of a profile's table. */
 export const sortKeys = ["time", "work", "bytes", "launch"] as const;
 export type SortKey = (typeof sortKeys)[number];

@@ -7,11 +7,11 @@ import { countOf, type NumberArrays } from "./arrays.ts";
 import { CommandError, exitCodes } from "./failure.ts";
 import { bytes, milliseconds, operations, percent, readablePath } from "./figures.ts";
 import { seededValues } from "./golden/seeded.ts";
-import { readInputs } from "./inputs.ts";
 import type { Preprocessing } from "./media/preprocess.ts";
+import { readWithMotion } from "./motion.ts";
 import { type Network, type NetworkOptions, openNetwork } from "./network.ts";
 import { openRunner } from "./openRunner.ts";
-import type { SortKey } from "./options.ts";
+import type { MotionSource, SortKey } from "./options.ts";
 import { type ArrayPort, batchOf, shapeOfBatch } from "./ports.ts";
 import { basisOf, timeNames } from "./report/basis.ts";
 import { readReport } from "./report/against.ts";
@@ -35,6 +35,7 @@ export type ProfileOptions = NetworkOptions & {
   /** Files by input; random numbers where there are none. */
   readonly inputs: ReadonlyMap<string, readonly string[]>;
   readonly preprocessing: Preprocessing;
+  readonly motion: MotionSource;
   /** Modules whose attention the report shows token by token; none: the last one of each kernel. Null: none is shown. */
   readonly tokens: readonly string[] | null;
   /** Where a trace of the launches goes, for Perfetto. */
@@ -69,7 +70,7 @@ export async function profile(path: string, options: ProfileOptions, terminal: T
   const inputs =
     options.inputs.size === 0
       ? drawnInputs(network.inputs, options.examples)
-      : await terminal.task("reading inputs", () => readInputs(options.inputs, network.inputs, options.preprocessing));
+      : (await readWithMotion(network.inputs, options, terminal)).inputs;
   const batch = batchOf(network.inputs, inputs);
   using checkpoint = options.weights === null ? drawnCheckpoint(network) : await openCheckpoint(options.weights);
   const { result, build } = await measured(network, checkpoint, inputs, batch, terminal);

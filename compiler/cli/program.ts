@@ -60,6 +60,7 @@ type PreprocessingFlags = {
   readonly mean: readonly number[];
   readonly deviation: readonly number[];
   readonly interval?: number;
+  readonly motion: parse.MotionSource;
 };
 type ConvertFlags = ModelOptions &
   Json & {
@@ -316,6 +317,14 @@ const withPreprocessing = (command: Command): Command =>
       "--interval <n>",
       "of a video at 30 frames a second every n-th frame is seen (default: as published for TimeSformer)",
       parse.parseCount,
+    )
+    .addOption(
+      new Option(
+        "--motion <source>",
+        "what motion that is not given is made of: a video's own vectors, or matched blocks",
+      )
+        .choices(parse.motionSources)
+        .default("auto"),
     );
 const preprocessingOf = ({ mean, deviation, interval }: PreprocessingFlags): Preprocessing => ({
   mean,

@@ -5,10 +5,10 @@ import { openCheckpoint } from "../../runtime/checkpoint.ts";
 import { type NumberArray, writeArrays } from "./arrays.ts";
 import { CommandError, exitCodes } from "./failure.ts";
 import { milliseconds } from "./figures.ts";
-import { readInputs } from "./inputs.ts";
 import type { Preprocessing } from "./media/preprocess.ts";
 import type { ModelOptions } from "./model.ts";
-import type { DeviceName } from "./options.ts";
+import { readWithMotion } from "./motion.ts";
+import type { DeviceName, MotionSource } from "./options.ts";
 import { batchOf } from "./ports.ts";
 import { openNetwork } from "./network.ts";
 import { table, type Terminal } from "./terminal.ts";
@@ -18,6 +18,7 @@ export type RunOptions = ModelOptions & {
   /** Files by input: several are examples of a batch. */
   readonly inputs: ReadonlyMap<string, readonly string[]>;
   readonly preprocessing: Preprocessing;
+  readonly motion: MotionSource;
   readonly device: DeviceName;
   /** Null: f32 where a model is compiled; an artefact has one of its own. */
   readonly precision: Precision | null;
@@ -38,9 +39,7 @@ export async function run(path: string, options: RunOptions, terminal: Terminal)
     throw new CommandError(`"${options.output}" cannot be written: its folder does not exist`);
   }
   const network = await openNetwork(path, options, terminal);
-  const inputs = await terminal.task("reading inputs", () =>
-    readInputs(options.inputs, network.inputs, options.preprocessing),
-  );
+  const { inputs, said } = await readWithMotion(network.inputs, options, terminal);
   const batch = batchOf(network.inputs, inputs);
   using checkpoint = await openCheckpoint(options.weights);
   using runner = await network.open(checkpoint, batch);
@@ -53,7 +52,7 @@ export async function run(path: string, options: RunOptions, terminal: Terminal)
   if (options.json) {
     terminal.print(
       JSON.stringify(
-        { device: runner.device, kernels: runner.kernels, batch, milliseconds: time, outputs: described },
+        { device: runner.device, kernels: runner.kernels, batch, motion: said, milliseconds: time, outputs: described },
         null,
         2,
       ),
@@ -61,6 +60,7 @@ export async function run(path: string, options: RunOptions, terminal: Terminal)
   } else {
     for (const output of described) terminal.print(printOutput(output, options.inputs, terminal));
     const launched = runner.kernels === null ? "" : `, ${runner.kernels} kernels`;
+    if (said !== null) terminal.print(terminal.paint.dim(said));
     terminal.print(terminal.paint.dim(`${milliseconds(time)} on ${runner.device}${launched}`));
     if (options.output !== null) terminal.print(`wrote ${options.output}`);
   }

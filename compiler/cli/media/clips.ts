@@ -75,7 +75,8 @@ export async function readClips(
   return values;
 }
 
-function openSource(file: string): Promise<FrameSource> {
+/** Opens a video, a folder of pictures, a moving or a still picture. */
+export function openSource(file: string): Promise<FrameSource> {
   const stat = statSync(file, { throwIfNoEntry: false });
   if (stat === undefined) throw new CommandError(`there is no file or folder "${file}"`);
   if (stat.isDirectory()) return openFolder(file);

@@ -7,6 +7,8 @@ export type FrameSource = {
   readonly frames: number;
   /** Frames a second; null where the source has no clock (a folder of pictures). */
   readonly rate: number | null;
+  /** Whether frames are stored as what differs from others: a video. */
+  readonly compressed: boolean;
   /** The frames with these numbers, in the order asked for; a number may come more than once. */
   readonly read: (indices: readonly number[]) => Promise<readonly Picture[]>;
 };

@@ -18,6 +18,7 @@ export async function openFolder(folder: string): Promise<FrameSource> {
     file: folder,
     frames: names.length,
     rate: null,
+    compressed: false,
     read: async (indices) => {
       const wanted = [...new Set(indices)].map((index) => ({ index, name: names[index] ?? "" }));
       const pictures = new Map<number, Picture>();
@@ -53,6 +54,7 @@ export async function openPicture(file: string): Promise<FrameSource> {
     file,
     frames: pages,
     rate: milliseconds > 0 ? (1000 * pages) / milliseconds : null,
+    compressed: false,
     read: async (indices) => {
       const pictures: Picture[] = [];
       for (const index of indices) pictures.push(await decode(file, index));

@@ -36,6 +36,27 @@ export function sampleFrames(
   );
 }
 
+/** Where a network's picture lies in one that was resized. */
+export type Placement = {
+  /** Extents of the whole picture, resized. */
+  readonly full: { readonly width: number; readonly height: number };
+  readonly top: number;
+  readonly left: number;
+};
+
+/** The short side has the network's length, the centre is cut out. */
+export function placementIn(
+  picture: { readonly width: number; readonly height: number },
+  height: number,
+  width: number,
+): Placement {
+  const tall = picture.width * height < picture.height * width;
+  const full = tall
+    ? { width, height: Math.max(height, Math.floor((picture.height / picture.width) * width)) }
+    : { width: Math.max(width, Math.floor((picture.width / picture.height) * height)), height };
+  return { full, top: Math.ceil((full.height - height) / 2), left: Math.ceil((full.width - width) / 2) };
+}
+
 /** [height, width, 3], resized, cropped at the centre and normalised. */
 export function preprocess(
   picture: Picture,
@@ -43,12 +64,7 @@ export function preprocess(
   width: number,
   { mean, deviation }: Preprocessing,
 ): Float32Array {
-  const tall = picture.width * height < picture.height * width;
-  const full = tall
-    ? { width, height: Math.max(height, Math.floor((picture.height / picture.width) * width)) }
-    : { width: Math.max(width, Math.floor((picture.width / picture.height) * height)), height };
-  const top = Math.ceil((full.height - height) / 2);
-  const left = Math.ceil((full.width - width) / 2);
+  const { full, top, left } = placementIn(picture, height, width);
 
   const rows = Array.from({ length: height }, (_, y) => taps(y + top, picture.height, full.height));
   const columns = Array.from({ length: width }, (_, x) => taps(x + left, picture.width, full.width));

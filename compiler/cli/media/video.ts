@@ -27,6 +27,7 @@ export async function openVideo(file: string): Promise<FrameSource> {
     file,
     frames,
     rate: Number.isFinite(rate) && rate > 0 ? rate : null,
+    compressed: true,
     read: (indices) => readFrames(file, indices),
   };
 }
