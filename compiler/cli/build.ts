@@ -17,6 +17,7 @@ import { exitCodes } from "./failure.ts";
 import { compileKernels, hasHostCompiler, usualTargets, withPtx } from "./images.ts";
 import { type ModelOptions, traceFamily } from "./model.ts";
 import type { ContractFlags } from "./options.ts";
+import { printRemarks } from "./remarks.ts";
 import type { Terminal } from "./terminal.ts";
 
 export type BuildOptions = Omit<ModelOptions, "axis"> & {
@@ -59,6 +60,8 @@ export async function build(file: string, options: BuildOptions, terminal: Termi
   } else {
     for (const each of compiled) terminal.print(`${printStages(each, terminal.paint)}\n`);
     terminal.print(printKernels(programs, terminal.paint));
+    const remarks = printRemarks(compiled, terminal.paint);
+    if (remarks !== "") terminal.print(`\n${remarks}`);
     terminal.print(`\n${printServed(programs)}`);
     terminal.print(`wrote ${terminal.paint.bold(relative(".", folder) || ".")} for ${targets.join(", ")}`);
   }

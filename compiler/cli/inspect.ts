@@ -8,6 +8,7 @@ import { exitCodes, unknownName } from "./failure.ts";
 import { readablePath } from "./figures.ts";
 import { patternMaps, patternPictures, printPatterns } from "./patterns.ts";
 import { type ModelOptions, traceModel } from "./model.ts";
+import { printRemarks } from "./remarks.ts";
 import type { BatchRange } from "./options.ts";
 import type { Paint, Terminal } from "./terminal.ts";
 
@@ -59,7 +60,10 @@ function describe(compiled: Compiled, { stage, kernel, pattern, json }: InspectO
     printKernels([compiled.program], paint),
     printSteps(compiled),
     printFusions(compiled.fusions, paint),
-  ].join("\n\n");
+    printRemarks([compiled], paint),
+  ]
+    .filter((part) => part !== "")
+    .join("\n\n");
 }
 
 /** By number, or by name: the last of that name. */

@@ -41,7 +41,10 @@ export function same<B extends Q & K, Q extends Axis = B, K extends Axis = Q>(
   return overAxes("same", axes, () => ({ kind: "same", axes }));
 }
 
-/** Keys in the query's window. The grid is rolled by `shift` first; a window that wraps falls into its parts (arXiv 2103.14030). */
+/**
+ * Keys in the query's window. The grid is rolled by `shift` first; a window that wraps falls into its parts (arXiv 2103.14030).
+ * A window that is not shorter than its axis is the whole of it, and is not shifted, as published.
+ */
 export function window<B extends Q & K, Q extends Axis = B, K extends Axis = Q>(
   size: Sizes<B>,
   options: { readonly shift?: Partial<Sizes<NoInfer<B>>> } = {},
@@ -55,7 +58,21 @@ export function window<B extends Q & K, Q extends Axis = B, K extends Axis = Q>(
         { op: "window", problem: `the shift of "${axis}" is ${by}, and its window is ${sizes[axis] ?? 0}` },
         "a shift is at least 0 and less than the window",
       );
-  return overAxes("window", Object.keys(sizes), () => ({ kind: "window", size: sizes, shift }));
+  return overAxes("window", Object.keys(sizes), ({ key }) => {
+    for (const [axis, size] of Object.entries(sizes)) {
+      const [extent, by] = [sizeAlong("window", key, axis), shift[axis] ?? 0];
+      if (size > extent && by >= extent)
+        fail(
+          "bad-argument",
+          {
+            op: "window",
+            problem: `the window of "${axis}" is ${size} and its shift ${by}, and the axis has ${extent}`,
+          },
+          "a window of the whole axis is not shifted: shift less than the axis, or not at all",
+        );
+    }
+    return { kind: "window", size: sizes, shift };
+  });
 }
 
 /** Keys at most `radius` steps of `dilation` away on each axis named; at the border the neighbourhood is cut, or moved inwards whole. */
@@ -66,7 +83,10 @@ export function near<B extends Q & K, Q extends Axis = B, K extends Axis = Q>(
   const { border = "cut", dilation = 1 } = options;
   for (const [axis, steps] of Object.entries<number>(radius))
     if (!Number.isInteger(steps) || steps < 0)
-      fail("bad-argument", { op: "near", problem: `the radius of "${axis}" is ${steps}, and must be a whole number` });
+      fail("bad-argument", {
+        op: "near",
+        problem: `the radius of "${axis}" is ${steps}, and must be a whole number from 0`,
+      });
   positive("near", "the dilation", dilation);
   return overAxes("near", Object.keys(radius), () => ({ kind: "near", radius: { ...radius }, dilation, border }));
 }
@@ -122,14 +142,14 @@ export const fieldsOf = (type: TensorType): readonly string[] => [...type.axes.m
 function overAxes<Q extends Axis, K extends Axis>(
   op: string,
   axes: readonly string[],
-  data: () => PatternData,
+  data: (grids: Grids) => PatternData,
 ): Pattern<Q, K> {
   return new Pattern(({ query, key }) => {
     for (const axis of axes) {
       sizeAlong(`${op} (on the query)`, query, axis);
       sizeAlong(`${op} (on the key)`, key, axis);
     }
-    return data();
+    return data({ query, key });
   });
 }
 

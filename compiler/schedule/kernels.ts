@@ -94,6 +94,8 @@ export type AttentionKernel = {
   readonly valueDim: number;
   readonly scale: number;
   readonly pattern: Pattern;
+  /** Queries of an example that see no key: their results are zeros. */
+  readonly blindQueries: number;
   readonly score: Scalar;
   readonly normalize: "softmax" | "count" | "none";
   /** Logical grids of queries and keys: axes, extents, prefixes. */

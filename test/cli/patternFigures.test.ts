@@ -1,10 +1,6 @@
 import { describe, expect, test } from "vitest";
-import {
-  growthCases,
-  growthFigure,
-  patternFigure,
-  publishedPatterns,
-} from "../../compiler/cli/bench/patternFigures.ts";
+import { growthCases, publishedPatterns } from "../../compiler/cli/bench/patternCases.ts";
+import { growthFigure, patternFigure } from "../../compiler/cli/bench/patternFigures.ts";
 import { printGrowth, printPatternFigures } from "../../compiler/cli/bench/patternTables.ts";
 import type { Paint } from "../../compiler/cli/terminal.ts";
 import { emulatedDevice } from "../kernels/harness.ts";

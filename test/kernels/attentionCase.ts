@@ -146,6 +146,7 @@ export const attentionKernel = (test: AttentionCase): AttentionKernel => {
     valueDim,
     scale: test.scale ?? 1 / Math.sqrt(headDim),
     pattern: test.pattern,
+    blindQueries: 0,
     score: test.score ?? variable("s"),
     normalize: test.normalize ?? "softmax",
     query,

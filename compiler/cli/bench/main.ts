@@ -9,14 +9,8 @@ import { openTerminal, table, type Terminal } from "../terminal.ts";
 import { caseFigures } from "./caseFigures.ts";
 import { imageFigures, textFigures } from "./compileFigures.ts";
 import { meetsGoal, type Figure } from "./figure.ts";
-import {
-  growthCases,
-  growthFigure,
-  patternFigure,
-  publishedPatterns,
-  type GrowthFigure,
-  type PatternFigure,
-} from "./patternFigures.ts";
+import { growthCases, publishedPatterns } from "./patternCases.ts";
+import { growthFigure, patternFigure, type GrowthFigure, type PatternFigure } from "./patternFigures.ts";
 import { printGrowth, printPatternFigures } from "./patternTables.ts";
 import { launchFigures, openEmulator, throughputFigures, weightFigures } from "./runFigures.ts";
 
@@ -81,10 +75,10 @@ async function oneByOne<T, F>(list: readonly T[], work: (each: T) => Promise<F>)
   return found;
 }
 
-const fullCases = (): readonly string[] => {
+function fullCases(): readonly string[] {
   const folder = join(packageRoot(), "test", "bench");
   return readdirSync(folder).map((name) => join(folder, name));
-};
+}
 
 function print(figures: readonly Figure[], { paint }: Terminal): string {
   const columns = [

@@ -1,3 +1,4 @@
+import { rowsOf } from "../../../ir/types.ts";
 import type { AttentionKernel } from "../kernels.ts";
 import type { AttentionPlan, Job } from "./plan.ts";
 import { mostResidentKeys, sharingBytes } from "./tiles.ts";
@@ -5,6 +6,7 @@ import { mostResidentKeys, sharingBytes } from "./tiles.ts";
 /** The tiles and the reasons for them, a sentence a line. */
 export const planNotes = (kernel: AttentionKernel, plan: AttentionPlan): readonly string[] => [
   ...plan.jobs.flatMap((job) => [tileNote(job, plan), scheduleNote(job), ...splitNote(job, plan)]),
+  ...(kernel.blindQueries > 0 ? [blindNote(kernel)] : []),
   ...(plan.valueParts > 1
     ? [
         `The ${kernel.valueDim} value columns are shared out to ${plan.valueParts} thread blocks of ${plan.valueColumns}: the sums of more do not fit into registers.`,
@@ -23,6 +25,10 @@ export const combineNotes = (plan: AttentionPlan): readonly string[] =>
           `Sums over ${split.chunks} chunks of ${key.tokens.count} keys are brought to one maximum and added in a fixed order: a thread block a row, of whose warps each takes every fourth chunk.`,
         ],
   );
+
+/** Allowed, and seldom meant. */
+export const blindNote = ({ blindQueries, query }: AttentionKernel): string =>
+  `${blindQueries} of ${rowsOf(query)} queries see no key: their results are zeros.`;
 
 const tileNote = (job: Job, plan: AttentionPlan): string => {
   const { tiles, query, key, groups, groupsPerBlock } = job;

@@ -60,7 +60,7 @@ export type Context = {
   /** A table of rows that hold each head's channels: head by head, stored as the kernel computes, where it is known when weights are loaded. */
   readonly headTable: (id: ValueId, heads: number) => View;
   /** How many pairs of a query and a key a pattern lets meet. */
-  readonly visiblePairs: (pattern: Pattern, query: TensorType, key: TensorType) => number;
+  readonly visiblePairs: (pattern: Pattern, query: TensorType, key: TensorType) => VisiblePairs;
 };
 export const bufferRoot = (buffer: BufferSpec): Root => `buffer ${buffer.id}`;
 export type RootMemory = { readonly source: Source; readonly operand: Operand };
@@ -150,7 +150,7 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision, 
       prefix: (at, c) => place(flatten(prefixAxes(type), at), c),
     };
   };
-  const pairs = new Map<string, number>();
+  const pairs = new Map<string, VisiblePairs>();
   return {
     graph,
     roles,
@@ -177,15 +177,23 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision, 
   };
 };
 
-const countPairs = (pattern: Pattern, query: TensorType, key: TensorType): number => {
-  if (pattern.kind === "all") return rowsOf(query) * rowsOf(key);
+/** Pairs of a query and a key that see each other, and queries that see none. */
+type VisiblePairs = { readonly pairs: number; readonly blindQueries: number };
+
+const countPairs = (pattern: Pattern, query: TensorType, key: TensorType): VisiblePairs => {
+  if (pattern.kind === "all") return { pairs: rowsOf(query) * rowsOf(key), blindQueries: 0 };
   // Sets may have millions of points, too many to be looked at one by one.
   if (pattern.kind === "same" && prefixRows(query) + prefixRows(key) === 0) {
     const positions = pattern.axes.reduce((product, axis) => product * (sizeOf(query, axis) ?? 1), 1);
     if (pattern.axes.every((axis) => sizeOf(query, axis) === sizeOf(key, axis)))
-      return (rowsOf(query) * rowsOf(key)) / positions;
+      return { pairs: (rowsOf(query) * rowsOf(key)) / positions, blindQueries: 0 };
   }
-  return visibleKeys(pattern, query, key).reduce((sum, { queries, keys }) => sum + queries.length * keys.length, 0);
+  let [pairs, blindQueries] = [0, 0];
+  for (const { queries, keys } of visibleKeys(pattern, query, key)) {
+    pairs += queries.length * keys.length;
+    if (keys.length === 0) blindQueries += queries.length;
+  }
+  return { pairs, blindQueries };
 };
 
 const storageOf = (type: TensorType, precision: Precision): StorageType => (type.element === "int" ? "i32" : precision);

@@ -29,6 +29,7 @@ export const lowerAttention = (context: Context, attend: NodeOf<"attend">, resul
   const multiplies = variablesOf(score).has("s") || (positions?.query ?? positions?.key ?? null) !== null;
   const headDim = multiplies ? query.type.channels / heads : 0;
   const valueDim = value.type.channels / heads;
+  const { pairs, blindQueries } = context.visiblePairs(pattern, query.type, key.type);
   const reads = [tokens(query, heads, into), tokens(key, heads, into), tokens(value, heads, into)] as const;
   const kernel: AttentionKernel = {
     kind: "attention",
@@ -40,6 +41,7 @@ export const lowerAttention = (context: Context, attend: NodeOf<"attend">, resul
     valueDim,
     scale,
     pattern,
+    blindQueries,
     score,
     normalize,
     query: query.type,
@@ -68,7 +70,6 @@ export const lowerAttention = (context: Context, attend: NodeOf<"attend">, resul
   refuseOtherPatterns(kernel, attend);
   const terms = positionTables(positions);
   const ofPositions = terms.reduce((sum, { role }) => sum + (role === "value" ? valueDim : headDim), 0);
-  const pairs = context.visiblePairs(pattern, query.type, key.type);
   const out = kernel.out.grid.operand;
   const launch: Launch = {
     kernel,
