@@ -59,14 +59,14 @@ export function window<B extends Q & K, Q extends Axis = B, K extends Axis = Q>(
         "a shift is at least 0 and less than the window",
       );
   return overAxes("window", Object.keys(sizes), ({ key }) => {
-    for (const [axis, size] of Object.entries(sizes)) {
+    for (const [axis, side] of Object.entries(sizes)) {
       const [extent, by] = [sizeAlong("window", key, axis), shift[axis] ?? 0];
-      if (size > extent && by >= extent)
+      if (side > extent && by >= extent)
         fail(
           "bad-argument",
           {
             op: "window",
-            problem: `the window of "${axis}" is ${size} and its shift ${by}, and the axis has ${extent}`,
+            problem: `the window of "${axis}" is ${side} and its shift ${by}, and the axis has ${extent}`,
           },
           "a window of the whole axis is not shifted: shift less than the axis, or not at all",
         );
