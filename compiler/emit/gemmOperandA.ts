@@ -7,6 +7,7 @@ import { bytesOf } from "../../ir/types.ts";
 import { fitsInt, isNumber, runWidth, splitCondition, splitOffset } from "../schedule/gemmMap.ts";
 import type { GemmTiles } from "../schedule/gemmTiles.ts";
 import type { GemmKernel, Operand } from "../schedule/kernels.ts";
+import { invariant } from "../diagnostics.ts";
 import { floatLiteral, printCuda, printCudaOperand } from "./cudaScalar.ts";
 import type { CudaScope, CudaVariable } from "./cudaTypes.ts";
 import { cudaStorage, type ScalarFunction } from "./gemmNames.ts";
@@ -51,6 +52,7 @@ const rangesOf = (kernel: GemmKernel): Ranges => ({
   r: { min: 0, max: kernel.space.rows - 1 },
   tap: { min: 0, max: kernel.taps - 1 },
   c: { min: 0, max: kernel.channels - 1 },
+  group: { min: 0, max: kernel.groups - 1 },
 });
 
 const operandOfA = (kernel: GemmKernel): Operand => {
@@ -85,7 +87,8 @@ export const operandView = (
   readonly width: number | null;
   readonly note: string;
 } => {
-  const { a, taps, channels, precision } = kernel;
+  const { taps, channels, precision } = kernel;
+  const { a, groupStep } = withoutGroup(kernel);
   const { batched } = kernel.space;
   const operand = operandOfA(kernel);
   const ranges = rangesOf(kernel);
@@ -162,7 +165,7 @@ export const operandView = (
   const view: OperandAView = {
     storage: cudaStorage[operand.storage],
     computed,
-    start: startOf(name, kernel, operand, line),
+    start: plus(startOf(name, kernel, operand, line), groupStep === 0 ? "" : `tile_n / TILES_OF_GROUP * ${groupStep}`),
     offsetType: narrow ? "int" : "int64_t",
     decode,
     examples,
@@ -194,6 +197,14 @@ export const operandView = (
     width: computed ? width : null,
     note: noteOf(kernel, operand, computed, width),
   };
+};
+
+/** A of the first group, and elements from each group's to the next one's. */
+const withoutGroup = (kernel: GemmKernel): { readonly a: GemmKernel["a"]; readonly groupStep: number } => {
+  const { a } = kernel;
+  const line = linearIn(a.offset, "group", rangesOf(kernel));
+  invariant(line !== undefined && !variablesOf(a.valid).has("group"), "groups of channels do not lie evenly");
+  return { a: { ...a, offset: line.rest }, groupStep: line.coefficient };
 };
 
 const integer = (text: string, range: { readonly min: number; readonly max: number } | undefined): CudaVariable => ({

@@ -54,6 +54,7 @@ export const gemmView = (kernel: GemmKernel, header: KernelHeader, part: GemmPar
     rows: kernel.space.rows,
     batched: kernel.space.batched,
     columns: kernel.columns,
+    groups: kernel.groups,
     k,
     group: results === 8 ? 32 : 16,
     elementBytes: exact ? 4 : 2,
@@ -101,7 +102,7 @@ const constantsOf = (
   results: number,
 ): GemmView["constants"] => {
   const { rows } = kernel.space;
-  const { taps, channels, columns } = kernel;
+  const { taps, channels, columns, groups } = kernel;
   const k = taps * channels;
   const [tilesN, tilesK] = [Math.ceil(columns / tiles.tileN), Math.ceil(k / tiles.tileK)];
   const exact = kernel.precision === "f32";
@@ -123,6 +124,9 @@ const constantsOf = (
       comment: "",
     },
     { text: `TILES_N = ${tilesN}, TILES_K = ${tilesK}`, comment: "" },
+    ...(groups === 1
+      ? []
+      : [{ text: `TILES_OF_GROUP = ${tilesN / groups}`, comment: "tiles of columns that read the same channels" }]),
     { text: `WARPS_M = ${tiles.warpsM}, WARPS_N = ${tiles.warpsN}, THREADS = ${tiles.threads}`, comment: "" },
     { text: `CHUNK = ${exact ? 4 : 8}${width === null ? "" : `, WIDTH = ${width}`}`, comment: `elements that a thread writes to a tile at a time${width === null ? "" : ", and loads at a time"}` }, // prettier-ignore
     ...(exact ? [] : [{ text: `V = ${results}`, comment: "" }]),

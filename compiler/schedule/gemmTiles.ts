@@ -19,6 +19,8 @@ export type GemmProblem = {
   readonly rows: number;
   readonly batched: boolean;
   readonly columns: number;
+  /** Runs of columns that no tile may straddle. */
+  readonly groups: number;
   readonly k: number;
   /** Results of a thread that lie next to each other: 8 where they are stored in 16 bits. */
   readonly group: 16 | 32;
@@ -37,6 +39,9 @@ type Candidate = Pick<GemmTiles, "tileM" | "tileN" | "warpsM" | "warpsN"> & {
   /** Its warps' sums leave few registers: not where A or statistics need some. */
   readonly full?: true;
 };
+
+/** Columns of the narrowest tile. */
+export const narrowestTile = 32;
 
 const tensorCandidates: readonly Candidate[] = [
   { tileM: 128, tileN: 128, warpsM: 2, warpsN: 4, efficiency: 0.85 },
@@ -79,6 +84,7 @@ export const chooseGemmTiles = (problem: GemmProblem): GemmTiles => {
   const candidates = problem.elementBytes === 2 ? tensorCandidates : exactCandidates;
   const shapes = candidates
     .filter((candidate) => !(candidate.full && problem.needsRegisters))
+    .filter(({ tileN }) => problem.groups === 1 || (problem.columns / problem.groups) % tileN === 0)
     .filter(({ warpsM, warpsN }) => problem.threads === null || warpsM * warpsN * 32 === problem.threads)
     .map((candidate) => shapeOf(candidate, problem));
   const batches = problem.batched ? [1, 8] : [1];

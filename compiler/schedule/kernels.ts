@@ -57,7 +57,9 @@ export type GemmKernel = {
   readonly columns: number;
   readonly taps: number;
   readonly channels: number;
-  /** A in variables `r`, `tap`, `c`. `mean`: rows that average `count` elements, `step` elements apart (where `count`, of variable r, is above 1). */
+  /** Equal runs of columns, each of which has an A of its own: a whole number of tiles, where there are several. */
+  readonly groups: number;
+  /** A in variables `r`, `tap`, `c` and `group`, which is added to the offset alone. `mean`: rows that average `count` elements, `step` elements apart (where `count`, of variable r, is above 1). */
   readonly a: Access & {
     readonly mean: { readonly count: Scalar; readonly maxCount: number; readonly step: number } | null;
   };

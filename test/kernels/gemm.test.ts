@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { printScalar } from "../../ir/scalarText.ts";
 import type { GemmKernel } from "../../compiler/schedule/kernels.ts";
 import { parseScalar } from "../../ir/scalarText.ts";
 import type { Precision } from "../../ir/types.ts";
@@ -164,6 +165,21 @@ describe.each(["bf16", "f32"] as const)("maps of A in %s", (precision) => {
     [1, 5, 1, 2],
   ] as const)("convolves %i channels by %i x %i windows", async (channels, size, stride, before) => {
     await check(convolution(precision, { channels, size, stride, before, height: 11, width: 9, columns: 40 }));
+  });
+
+  it.each([
+    [8, 2, 64],
+    [12, 3, 32],
+  ] as const)("convolves %i channels a group in %i groups of %i columns", async (channels, groups, columns) => {
+    const [height, width, wide] = [6, 5, channels * groups];
+    const base = convolution(precision, { channels, size: 3, stride: 1, before: 1, height, width, columns: groups * columns }); // prettier-ignore
+    const row = "(floorDiv(r, 5) + floorDiv(tap, 3) - 1) * 5 + mod(r, 5) + mod(tap, 3) - 1";
+    await check({
+      ...base,
+      groups,
+      operands: [operand(precision, height * width * wide), ...base.operands.slice(1)],
+      a: { ...base.a, ...access(0, `(${row}) * ${wide} + group * ${channels} + c`, printScalar(base.a.valid)) },
+    });
   });
 
   it("convolves 3 x 3 x 3 windows", async () => {

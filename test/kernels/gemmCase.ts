@@ -38,6 +38,7 @@ export const product = (
   space: { rows, batched: true },
   columns,
   taps: 1,
+  groups: 1,
   channels: k,
   a: { ...access(0, `r * ${k} + c`), mean: null },
   prologue: parseScalar("$0"),

@@ -10,15 +10,24 @@ export const rounded = (values: Float64Array, storage: StorageType): Float64Arra
   new Float64Array(fromStorage(toStorage(values, storage, "a test's operand"), storage));
 
 /** Slots of an expression's variables and arguments. */
-const slotNames = ["r", "n", "tap", "c"];
+const slotNames = ["r", "n", "tap", "c", "group"];
 const slots = new Float64Array(32);
-type Position = { readonly r: number; readonly n?: number; readonly tap?: number; readonly c?: number };
+type Position = {
+  readonly r: number;
+  readonly n?: number;
+  readonly tap?: number;
+  readonly c?: number;
+  readonly group?: number;
+};
 type Evaluate = (position: Position, values?: readonly number[]) => number;
 
 const compiled = (expr: Scalar): Evaluate => {
-  const run = compileScalar(expr, { variable: (name) => slotNames.indexOf(name), argument: (index) => 4 + index });
-  return ({ r, n = NaN, tap = NaN, c = NaN }, values = []) => {
-    slots.set([r, n, tap, c, ...values]);
+  const run = compileScalar(expr, {
+    variable: (name) => slotNames.indexOf(name),
+    argument: (index) => slotNames.length + index,
+  });
+  return ({ r, n = NaN, tap = NaN, c = NaN, group = NaN }, values = []) => {
+    slots.set([r, n, tap, c, group, ...values]);
     return run(slots);
   };
 };
@@ -59,8 +68,9 @@ export const gemmReference = (
   const k = kernel.taps * kernel.channels;
   for (let example = 0; example < (batched ? batch : 1); example++) {
     for (let r = 0; r < rows; r++) {
-      const a = rowOfA(example, r);
+      const rowsOfA = Array.from({ length: kernel.groups }, (_, group) => rowOfA(example, r, group));
       for (let n = 0; n < kernel.columns; n++) {
+        const a = rowsOfA[Math.floor((n * kernel.groups) / kernel.columns)] ?? [];
         let sum = 0;
         for (let i = 0; i < k; i++) sum += (a[i] ?? NaN) * (weight[n * k + i] ?? NaN);
         const read = elements.map(({ access, place }) => {
@@ -93,10 +103,10 @@ const rowReader = (kernel: GemmKernel, values: readonly (Float64Array | null)[])
     for (let j = 0; j < averaged; j++) sum += from?.[at + j * (a.mean?.step ?? 0)] ?? NaN;
     return prologue(position, [sum / averaged]);
   };
-  return (example: number, r: number): Float64Array => {
+  return (example: number, r: number, group: number): Float64Array => {
     const row = new Float64Array(taps * channels);
     for (let tap = 0; tap < taps; tap++)
-      for (let c = 0; c < channels; c++) row[tap * channels + c] = element(example, { r, tap, c });
+      for (let c = 0; c < channels; c++) row[tap * channels + c] = element(example, { r, tap, c, group });
     // A kernel multiplies, and normalises, what it has stored in its tiles.
     const stored = rounded(row, kernel.precision);
     if (norm === null) return multiplied(stored, kernel);

@@ -136,22 +136,26 @@ const accessor = (kernel: FusedKernel, { memory }: Run, example: number) => {
 const examplesOf = (batched: boolean, { batch, order }: Run): readonly number[] => counts(batched ? batch : 1, order);
 
 const runGemm = (kernel: GemmKernel, run: Run): void => {
-  const { space, taps, channels, columns, a } = kernel;
+  const { space, taps, channels, columns, a, groups } = kernel;
   for (const example of examplesOf(space.batched, run)) {
     const { read, write } = accessor(kernel, run, example);
     for (const r of counts(space.rows, run.order)) {
-      const row: number[] = [];
-      for (let tap = 0; tap < taps; tap++)
-        for (let c = 0; c < channels; c++) {
-          const at = { r, tap, c };
-          const many = a.mean ? value(a.mean.count, { r }) : 1;
-          let sum = 0;
-          for (let i = 0; i < many; i++) sum += read(a, at, i * (a.mean?.step ?? 0));
-          row.push(value(a.valid, at) === 0 ? a.fill : value(kernel.prologue, at, [sum / many]));
-        }
-      const normal = kernel.norm ? normalized(row, kernel.norm.eps) : row;
+      const rowOf = (group: number): readonly number[] => {
+        const row: number[] = [];
+        for (let tap = 0; tap < taps; tap++)
+          for (let c = 0; c < channels; c++) {
+            const at = { r, tap, c, group };
+            const many = a.mean ? value(a.mean.count, { r }) : 1;
+            let sum = 0;
+            for (let i = 0; i < many; i++) sum += read(a, at, i * (a.mean?.step ?? 0));
+            row.push(value(a.valid, at) === 0 ? a.fill : value(kernel.prologue, at, [sum / many]));
+          }
+        return kernel.norm ? normalized(row, kernel.norm.eps) : row;
+      };
+      const rows = Array.from({ length: groups }, (_, group) => rowOf(group));
       for (const n of counts(columns, run.order)) {
-        const product = normal.reduce((sum, x, k) => sum + x * (run.weight?.[n * row.length + k] ?? NaN), 0);
+        const row = rows[Math.floor((n * groups) / columns)] ?? [];
+        const product = row.reduce((sum, x, k) => sum + x * (run.weight?.[n * row.length + k] ?? NaN), 0);
         const args = [product, ...kernel.epilogue.elements.map((element) => read(element, { r, n }))];
         const result = value(kernel.epilogue.body, { r, n }, args);
         for (const store of kernel.stores) write(store, { r, n }, result);

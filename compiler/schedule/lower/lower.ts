@@ -18,7 +18,7 @@ import { lowerSample } from "./lowerSample.ts";
 import { usualTarget, type Target } from "../target.ts";
 import type { BufferSpec, Slot } from "./memory.ts";
 import { portsOf } from "./operands.ts";
-import { assignRoles, type Roles } from "./roles.ts";
+import { assignRoles, isProduct, type Roles } from "./roles.ts";
 
 export type Lowered = {
   readonly launches: readonly Launch[];
@@ -58,9 +58,7 @@ const lowerOne = (context: Context, first: Node, result: ValueId): Launch => {
     case "linear":
       return lowerProduct(context, first, result);
     case "conv":
-      return first.attrs.groups === 1
-        ? lowerProduct(context, first, result)
-        : lowerGroupedConvolution(context, first, result);
+      return isProduct(first) ? lowerProduct(context, first, result) : lowerGroupedConvolution(context, first, result);
     case "sample":
       return lowerSample(context, first);
     case "pointwise":

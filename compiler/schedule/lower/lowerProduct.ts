@@ -32,6 +32,7 @@ export const lowerProduct = (context: Context, first: NodeOf<"linear"> | NodeOf<
     ...rowRanges(type),
     tap: { min: 0, max: source.taps - 1 },
     c: { min: 0, max: source.channels - 1 },
+    group: { min: 0, max: (first.op === "conv" ? first.attrs.groups : 1) - 1 },
   };
   const a = into.access(source.place, ranges);
   const aSources = [...into.sources];
@@ -42,6 +43,7 @@ export const lowerProduct = (context: Context, first: NodeOf<"linear"> | NodeOf<
     space: { rows: rowsOf(type), batched: type.batch },
     columns: type.channels,
     taps: source.taps,
+    groups: first.op === "conv" ? first.attrs.groups : 1,
     channels: source.channels,
     a: { ...a, mean: source.mean },
     prologue: argument(0),
@@ -117,10 +119,12 @@ const meanOf = (place: Place, type: TensorType, { r, n }: Ranges): GemmKernel["a
 const convolved = (x: View, conv: NodeOf<"conv">): ProductSource => {
   const { window } = conv.attrs;
   const taps = window.reduce((n, axis) => n * axis.size, 1);
-  const channels = x.type.channels;
-  const direct = convolvedPlace(x, conv, variable("tap"), variable("c"));
+  const { groups } = conv.attrs;
+  const channels = x.type.channels / groups;
+  const channel = groups === 1 ? variable("c") : add(mul(variable("group"), channels), variable("c"));
+  const direct = convolvedPlace(x, conv, variable("tap"), channel);
   const channelsLast = linearIn(direct.offset, "c", { c: { min: 0, max: channels - 1 } })?.coefficient === 1;
-  if (channelsLast || channels === 1)
+  if (channelsLast || channels === 1 || groups > 1)
     return { place: direct, taps, channels, norm: null, mean: null, order: "taps first" };
   // k runs over (channel, window), the window's last axis fastest: as contiguous as a channel-first array is
   const k = variable("c");

@@ -4,6 +4,7 @@ import { variablesOf } from "../../../ir/scalarWalk.ts";
 import type { Scalar } from "../../../ir/scalar.ts";
 import { gridRows, prefixRows, type TensorType } from "../../../ir/types.ts";
 import { findConstants } from "../constants.ts";
+import { narrowestTile } from "../gemmTiles.ts";
 import { isViewOp } from "../view.ts";
 
 /**
@@ -106,9 +107,16 @@ const joinsProducts = (value: NodeOf<"normalize">, uses: Uses): boolean =>
   value.attrs.axes.length === 0 &&
   (uses.get(value.id) ?? []).every((use) => use !== "output" && use.by.op === "linear" && use.input === 0);
 
-/** A convolution in groups is a fold, which has none. */
+/**
+ * Whether a convolution is a product of tiles: all of its columns read the same channels, or the columns of each group
+ * fill tiles of their own.
+ */
+export const isProduct = ({ attrs, type }: NodeOf<"conv">): boolean =>
+  attrs.groups === 1 || (type.channels / attrs.groups) % narrowestTile === 0;
+
+/** A convolution in small groups is a fold, which has none. */
 const takesEpilogue = (value: Node): boolean =>
-  value.op === "conv" ? value.attrs.groups === 1 : ["linear", "normalize", "softmax", "attend"].includes(value.op);
+  value.op === "conv" ? isProduct(value) : ["linear", "normalize", "softmax", "attend"].includes(value.op);
 
 /** Points and weights that one sampling alone reads are computed where it reads them. */
 const placesPoints = (value: NodeOf<"pointwise">, uses: Uses): boolean => {
