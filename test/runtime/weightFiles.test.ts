@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -47,6 +48,16 @@ describe("checkpoints of PyTorch hold the tensors of their safetensors", () => {
     const scalar = tensors.get("scalar");
     if (scalar !== undefined) tensors.set("scalar", { ...scalar, shape: [] });
     expect(plain(found)).toEqual(tensors);
+  });
+
+  test("pth/video-swin-tiny-even.pth, by the digest of each tensor", async () => {
+    using found = await openTensors(join(golden, "pth/video-swin-tiny-even.pth"));
+    const digests = [...plain(found)].map(([name, { bytes, ...about }]) => {
+      return [name, { ...about, sha256: createHash("sha256").update(bytes).digest("hex") }] as const;
+    });
+    expect(Object.fromEntries(digests)).toEqual(
+      JSON.parse(readFileSync(join(golden, "pth/video-swin-tiny-even.expected.json"), "utf8")),
+    );
   });
 
   test("rounded to float16 and bfloat16, each by its own rule", async () => {

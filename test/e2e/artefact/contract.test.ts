@@ -78,6 +78,12 @@ describe("a build for several extents", () => {
     );
     const manifest = JSON.parse(readFileSync(at("clips/manifest.json"), "utf8")) as typeof built;
     expect(manifest["contract"]).toEqual(built["contract"]);
+    const schema = JSON.parse(readFileSync(at("clips/manifest.schema.json"), "utf8")) as typeof built;
+    expect(schema["$schema"]).toBe("https://json-schema.org/draft/2020-12/schema");
+    // Beside the version and the digest, which are there whatever the format is.
+    const fields = Object.keys(manifest).filter((field) => field !== "fovea" && field !== "digest");
+    expect(Object.keys(schema["properties"] as object).toSorted()).toEqual(fields.toSorted());
+    expect(schema["required"]).toEqual(Object.keys(schema["properties"] as object));
     expect(manifest["programs"]).toMatchObject(programs.map((each) => ({ kernels: each.kernels.map((k) => k.name) })));
   });
 
