@@ -69,7 +69,12 @@ const attentionView = (
 ): AttentionView => {
   const titles = plan.jobs.length === 1 ? ["Attention"] : ["GridAttention", "PrefixAttention"];
   const jobs = plan.jobs.map((job, i) => jobView(kernel, plan, job, titles[i] ?? "Attention", names));
-  const loops = new Set(plan.jobs.map(({ tiles }) => tiles.kind));
+  const loopOf: { readonly [L in JobView["loop"]]: string } = {
+    attend_resident: "resident",
+    attend_in_turn: "turns",
+    attend_stream: "stream",
+  };
+  const loops = new Set(jobs.map(({ loop }) => loopOf[loop]));
   const exact = kernel.precision === "f32";
   const blocks = jobs.reduce((sum, job) => sum + job.blocks, 0);
   const several = jobs.length > 1;

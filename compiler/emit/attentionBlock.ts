@@ -2,17 +2,24 @@ import { partName } from "../schedule/attention/groups.ts";
 import { blockMember, type BlockField, type JobText } from "./attentionText.ts";
 
 /** Variables of the kernel and members of the struct Block, in order of definition. */
-export type BlockView = { readonly locals: readonly BlockField[]; readonly members: readonly BlockField[] };
+export type BlockView = {
+  readonly locals: readonly BlockField[];
+  readonly members: readonly BlockField[];
+  /** Those that differ from group to group, in `group`. */
+  readonly parts: readonly BlockField[];
+};
 
 /** The number of a thread block within its example has digits, fastest first. */
 export type Digit = { readonly name: "head" | "part" | "chunk" | "tile" | "first"; readonly count: number };
+
+const turnsOf = ({ tiles }: JobText["job"]): number => (tiles.kind === "resident" ? tiles.turns : 1);
 
 export const digitsOf = ({ job, kernel, plan }: Pick<JobText, "job" | "kernel" | "plan">): readonly Digit[] => {
   const head: Digit = { name: "head", count: kernel.heads };
   const part: Digit = { name: "part", count: plan.valueParts };
   const chunk: Digit = { name: "chunk", count: job.split?.chunks ?? 1 };
   const tile: Digit = { name: "tile", count: job.queryTiles };
-  const first: Digit = { name: "first", count: job.groupBlocks };
+  const first: Digit = { name: "first", count: Math.ceil(job.groupBlocks / turnsOf(job)) };
   // Heads of a token lie side by side in memory; tiles of a group read the same keys.
   return job.tiles.kind === "resident" ? [head, part, tile, first] : [tile, part, chunk, head, first];
 };
@@ -50,21 +57,28 @@ export const blockView = (text: JobText, scale: BlockField | null): BlockView =>
     needs.block.has("column") || inPointers("column"),
     times(digitText(digits, "part"), plan.valueColumns),
   );
-  local("first", needs.block.has("first") || parts.length > 0, times(digitText(digits, "first"), job.groupsPerBlock));
+  local(
+    "first",
+    needs.block.has("first") || parts.length > 0,
+    times(digitText(digits, "first"), job.groupsPerBlock * turnsOf(job)),
+  );
   const members = [...ofPointers];
   const member = (name: string, value: string): void => void members.push({ type: "int", name, value });
   for (const name of ["head", "column", "first"]) if (needs.block.has(name)) member(name, name);
-  let step = 1;
-  for (const { axis, count } of job.groups.axes.toReversed()) {
-    const shifted = step === 1 ? "first" : `first / ${step}`;
-    const name = partName(axis);
-    if (needs.block.has(name))
-      member(blockMember(job, name), step * count >= job.groups.count ? shifted : `${shifted} % ${count}`);
-    step *= count;
-  }
+  const partsOf = (group: string): readonly BlockField[] => {
+    let step = 1;
+    return job.groups.axes.toReversed().flatMap(({ axis, count }): BlockField[] => {
+      const shifted = step === 1 ? group : `${group} / ${step}`;
+      const value = step * count >= job.groups.count ? shifted : `${shifted} % ${count}`;
+      step *= count;
+      const name = partName(axis);
+      return needs.block.has(name) ? [{ type: "int", name: blockMember(job, name), value }] : [];
+    });
+  };
+  members.push(...partsOf("first"));
   for (const name of ["tile", "chunk"] as const) if (needs.block.has(name)) member(name, digitText(digits, name));
   if (scale !== null) members.push(scale);
-  return { locals, members };
+  return { locals, members, parts: partsOf("group") };
 };
 
 const pointerOrder = ["q", "q_prefix", "k", "k_prefix", "v", "v_prefix", "out", "out_prefix"];

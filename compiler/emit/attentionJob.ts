@@ -7,7 +7,7 @@ import { distance, rowAccess, tokenRanges, type Role, type RowAccess } from "./a
 import { invariant } from "../diagnostics.ts";
 import { blocksOf, blockView, digitsOf, type BlockView } from "./attentionBlock.ts";
 import { rowsView, type RowsView } from "./attentionRows.ts";
-import { scheduleView, type ScheduleView } from "./attentionSchedule.ts";
+import { irregularText, scheduleView, type ScheduleView } from "./attentionSchedule.ts";
 import { biasView, type BiasView } from "./attentionBias.ts";
 import { positionsView, type PositionsView } from "./attentionPositions.ts";
 import { factorText, keepText, scoreText } from "./attentionScore.ts";
@@ -48,6 +48,8 @@ export type JobView = {
   readonly store: RowsView | null;
   /** Null where the bias' codes say it. */
   readonly keep: string | null;
+  /** Groups that a thread block takes one after the other, of how many; null where it takes its groups at once. */
+  readonly turns: { readonly count: number; readonly groups: number; readonly masked: string } | null;
   readonly score: string | null;
   readonly bias: BiasView | null;
   readonly biasCount: number;
@@ -57,7 +59,7 @@ export type JobView = {
   readonly valuesAreKeys: boolean;
   /** Blocks of keys of a chunk that the thread block sums up and leaves to a combining kernel; 0: all keys are its own. */
   readonly chunkBlocks: number;
-  readonly loop: "attend_resident" | "attend_stream";
+  readonly loop: "attend_resident" | "attend_in_turn" | "attend_stream";
   /** Thread blocks of an example. */
   readonly blocks: number;
 };
@@ -78,14 +80,18 @@ export const jobView = (
   const store = job.split === null ? rowsView(text, accessOf(text, "out"), plan.valueColumns) : null;
   if (job.split !== null) recordPointer(text);
   const bias = biasView(text);
-  const keep = bias === null ? keepText(text) : null;
+  const inTurn = tiles.kind === "resident" && tiles.turns > 1;
+  const keep = bias === null || inTurn ? keepText(text) : null;
   const identity = kernel.score.kind === "variable" && kernel.score.name === "s";
   const factor = headFactor(kernel.score);
   const score = identity || factor !== null || bias !== null ? null : scoreText(text);
   const scale = factor === null ? null : factorText(text, name, factor);
   const positions = positionsView(text);
-  const scaledFirst = !identity || positions !== null || kernel.scale <= 0 || kernel.normalize !== "softmax";
+  // A bias that products start from is divided by the scale instead.
+  const scaledFirst =
+    (!identity && !inTurn) || positions !== null || kernel.scale <= 0 || kernel.normalize !== "softmax";
   const schedule = scheduleView(text);
+  const turns = inTurn ? { count: tiles.turns, groups: job.groups.count, masked: irregularText(text) } : null;
   const [query, key] = [tokenView(text, "q"), tokenView(text, "k")];
   return {
     name,
@@ -111,6 +117,7 @@ export const jobView = (
     loadValues,
     store,
     keep,
+    turns,
     score,
     bias,
     biasCount: bias?.count ?? 0,
@@ -119,7 +126,7 @@ export const jobView = (
     schedule,
     valuesAreKeys: plan.valuesAreKeys,
     chunkBlocks: job.split?.blocks ?? 0,
-    loop: tiles.kind === "resident" ? "attend_resident" : "attend_stream",
+    loop: inTurn ? "attend_in_turn" : tiles.kind === "resident" ? "attend_resident" : "attend_stream",
     blocks: blocksOf(digitsOf(text)),
   };
 };

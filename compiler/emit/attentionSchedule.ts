@@ -23,6 +23,13 @@ export type ScheduleView = {
   readonly table: { readonly starts: string; readonly entries: string } | null;
 };
 
+/** Whether the thread block's group is cut off or wrapped. */
+export const irregularText = (text: JobText): string => {
+  const { irregular, query } = text.job;
+  needOfBlock(text, irregular);
+  return printCuda(irregular, blockScope(text, query.slot.ranges), "bool");
+};
+
 export const scheduleView = (text: JobText): ScheduleView => {
   const { job } = text;
   const { schedule, tiles } = job;
@@ -30,7 +37,7 @@ export const scheduleView = (text: JobText): ScheduleView => {
     needOfBlock(text, expr);
     return printCuda(expr, blockScope(text, { ...job.query.slot.ranges, ...ranges }), as);
   };
-  const edge = job.irregular.kind === "number" ? null : print(job.irregular, {}, "bool");
+  const edge = job.irregular.kind === "number" ? null : irregularText(text);
   const fullText = (full: string): string => {
     if (edge === null || full === "false") return full;
     return full === "true" ? `!(${edge})` : `${full} && !(${edge})`;

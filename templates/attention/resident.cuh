@@ -64,7 +64,7 @@ template <class P, class Slab> DEV void attend_resident(const typename P::Block&
       const uint32_t used = queries;
       queries = other;
       other = used;
-    } else if (slab + P::warps < T::slabs) {
+    } else if (slab + P::warps < end) {
       __syncwarp();  // the results have left
       P::load_queries(block, (slab + P::warps) * 16, queries);
       cp_async_commit();

@@ -220,6 +220,31 @@ template <class P, class Positions_ = NoPositions> struct TensorSlab {
     weigh_values<E, value_bytes, aligned, Keys / 8>(o, s, values);
   }
 
+  /** The biases of the queries from the slot that was placed, to start products from; minus infinity for keys that there are not. */
+  template <int Keys> DEV_FN void fetch(float (&biases)[Keys / 8][4]) const {
+    const uint32_t codes = bias + (lane_id() & 3) * 8;
+#pragma unroll
+    for (int i = 0; i < Keys / 8; i++) {
+      const uint2 key = lds<uint2>(codes + i * 32);
+#pragma unroll
+      for (int e = 0; e < 4; e++)
+        biases[i][e] = bias_between<P, true>(bias, code[e / 2], (int)(e % 2 == 0 ? key.x : key.y)) * (1.0f / P::scale);
+    }
+  }
+
+  /** As attend, of all keys of a group at once: products start from the biases, and only a group whose keys are tested asks who they are. */
+  template <int Keys> DEV_FN void attend_from(const float (&biases)[Keys / 8][4], const Block& block, uint32_t keys, uint32_t values, int query0, bool masked) {
+    float s[Keys / 8][4];
+#pragma unroll
+    for (int i = 0; i < Keys / 8; i++)
+#pragma unroll
+      for (int e = 0; e < 4; e++) s[i][e] = biases[i][e];
+    dot_keys<E, key_bytes, aligned, Keys / 8>(s, queries, keys);
+    if (masked) mask<Keys / 8>(s, block, query0, 0, true);
+    step<Keys / 8>(s);
+    weigh_values<E, value_bytes, aligned, Keys / 8>(o, s, values);
+  }
+
   /** Divides by the row sums and leaves 16 rows of results at `to`. */
   DEV_FN void finish(uint32_t to) {
     using R = Rows<value_bytes>;

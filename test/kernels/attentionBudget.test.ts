@@ -77,6 +77,20 @@ describe("steps of keys", () => {
     // Two frames and heads of 208 x 208 pairs, two products of 64 columns.
     expect(tensorFlops).toBe(2 * 2 * 208 * 208 * 64 * 2 * 2);
   });
+  it.each([
+    // Groups of up to 16 tokens lie side by side in a tile of 16; larger ones are filled up to the next 16.
+    [4, 16 / 4],
+    [8, 16 / 8],
+    [12, (16 * 16) / (12 * 12)],
+    [16, 1],
+    [24, (32 * 32) / (24 * 24)],
+    [32, 1],
+  ])("of %i frames are packed: products of %d times the pairs", async (t, waste) => {
+    const groups = 16;
+    const test = { pattern: along("t"), query: grid({ h: 4, w: groups / 4, t }), headDim: 32, heads: 1 };
+    const { tensorFlops } = await count(test, "bf16");
+    expect(tensorFlops).toBeCloseTo(waste * groups * t * t * 32 * 2 * 2, 3);
+  });
   it("stream past once for every tile of queries", async () => {
     const counters = await count({ pattern: all, query: grid({ w: 785 }), headDim: 64, heads: 1 }, "bf16");
     const { bytes, uniqueBytes } = parameter(counters, 0, "read");

@@ -2,6 +2,7 @@ import type { Mutant } from "./mutant.ts";
 
 const resident = "attention/resident.cuh";
 const stream = "attention/stream.cuh";
+const turns = "attention/turns.cuh";
 const rows = "attention/rows.cuh";
 const tensor = "attention/tensor.cuh";
 const exact = "attention/exact.cuh";
@@ -87,6 +88,30 @@ export const orderOfAttention: readonly Mutant[] = [
     from: "keys + stage * T::key_tile, values + stage * T::value_tile",
     to: "keys + stage * T::key_tile, values + other * T::value_tile",
     probe: "stream",
+    caught: "race",
+  },
+  {
+    bug: "nobody waits for the others before the next group is read and the one before is overwritten",
+    file: turns,
+    from: "__syncthreads();  // group i is there, and nobody reads group i - 1 any more",
+    to: "",
+    probe: "windows",
+    caught: "race",
+  },
+  {
+    bug: "a group is waited for one turn late",
+    file: turns,
+    from: "if (i > 0) {\n      cp_async_wait<0>();",
+    to: "if (i > 0) {\n      cp_async_wait<1>();",
+    probe: "windows",
+    caught: "race",
+  },
+  {
+    bug: "the next group comes where this one is read",
+    file: turns,
+    from: "load(base + ((i + 1) & 1) * T::stage);",
+    to: "load(stage);",
+    probe: "windows",
     caught: "race",
   },
   {
@@ -217,6 +242,38 @@ export const placesOfAttention: readonly Mutant[] = [
 
 /** Bugs of meaning: which keys are seen, and what is made of them. */
 export const meaningOfAttention: readonly Mutant[] = [
+  {
+    bug: "results go where those of the next group belong",
+    file: turns,
+    from: "P::store_results(now, query0, queries);",
+    to: "P::store_results(block, query0, queries);",
+    probe: "windows",
+    caught: "numbers",
+  },
+  {
+    bug: "a wrapped window sees all of itself",
+    file: turns,
+    from: "P::masked(now)",
+    to: "false",
+    probe: "windows",
+    caught: "numbers",
+  },
+  {
+    bug: "keys that no window has are seen in windows that are not tested",
+    file: tensor,
+    from: "bias_between<P, true>(bias, code[e / 2], (int)(e % 2 == 0 ? key.x : key.y)) * (1.0f / P::scale);",
+    to: "fmaxf(bias_between<P, true>(bias, code[e / 2], (int)(e % 2 == 0 ? key.x : key.y)), -1.0f) * (1.0f / P::scale);",
+    probe: "windows",
+    caught: "numbers",
+  },
+  {
+    bug: "the biases that products start from are not divided by the scale",
+    file: tensor,
+    from: " * (1.0f / P::scale);",
+    to: ";",
+    probe: "windows",
+    caught: "numbers",
+  },
   {
     bug: "keys of zeros behind the last one are seen",
     file: kernel,

@@ -10,7 +10,7 @@ const template = (name: string): string => readFileSync(join(packageRoot(), "tem
 const emitted = (name: ProbeName): string => probe(name).emitted.source;
 
 /** What uses tiles that other threads have copied. */
-const use = /\b(ldmatrix_\w+|load_a|load_b|multiply|attend|load_queries|load_keys)\s*[<(]/;
+const use = /\b(ldmatrix_\w+|load_a|load_b|multiply|attend|attend_from|fetch|load_queries|load_keys)\s*[<(]/;
 const barrier = /__sync(threads|warp)\(\)/;
 
 /** Waits for copies behind which others' copies are used without a barrier between. */
@@ -26,10 +26,13 @@ const unfenced = (text: string): readonly string[] => {
   });
 };
 
-it.each(["attention/resident.cuh", "attention/stream.cuh"])("waits in %s are followed by a barrier", (name) => {
-  expect(template(name)).toContain("cp_async_wait<");
-  expect(unfenced(template(name))).toEqual([]);
-});
+it.each(["attention/resident.cuh", "attention/turns.cuh", "attention/stream.cuh"])(
+  "waits in %s are followed by a barrier",
+  (name) => {
+    expect(template(name)).toContain("cp_async_wait<");
+    expect(unfenced(template(name))).toEqual([]);
+  },
+);
 
 it.each(["norm", "exactNorm", "residual", "conv"] as const)(
   "waits in the product %s are followed by a barrier",
@@ -39,7 +42,10 @@ it.each(["norm", "exactNorm", "residual", "conv"] as const)(
   },
 );
 
-it.each(["attention/resident.cuh", "attention/stream.cuh"])("a barrier that is missing in %s is seen", (name) => {
-  const without = template(name).replaceAll(/(cp_async_wait<0>\(\);\n\s*)__sync\w+\(\);/g, "$1");
-  expect(unfenced(without)).not.toEqual([]);
-});
+it.each(["attention/resident.cuh", "attention/turns.cuh", "attention/stream.cuh"])(
+  "a barrier that is missing in %s is seen",
+  (name) => {
+    const without = template(name).replaceAll(/(cp_async_wait<0>\(\);\n\s*)__sync\w+\(\);/g, "$1");
+    expect(unfenced(without)).not.toEqual([]);
+  },
+);

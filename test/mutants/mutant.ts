@@ -70,7 +70,9 @@ async function symptom(
   const { shared } = result.counters as {
     readonly shared?: { readonly [kind: string]: { readonly conflicts: number } };
   };
-  const conflicts = (["ldmatrix", "cpAsync", "load"] as const).some((kind) => (shared?.[kind]?.conflicts ?? 0) > 0);
+  // Biases are looked up where they lie: there ordinary loads may meet conflicts.
+  const loads = kernel.kind === "attention" && kernel.tables.length > 0 ? [] : ["load"];
+  const conflicts = ["ldmatrix", "cpAsync", ...loads].some((kind) => (shared?.[kind]?.conflicts ?? 0) > 0);
   return conflicts ? "conflicts" : null;
 }
 

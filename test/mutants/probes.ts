@@ -132,6 +132,17 @@ const makers = {
       heads: 1,
       normalize: "none",
     }),
+  /** 15 windows that come to a thread block one after the other, four at a time, some of them wrapped. */
+  windows: () =>
+    attention({
+      precision: "bf16",
+      pattern: { kind: "window", size: { h: 6, w: 6 }, shift: { h: 0, w: 2 } },
+      query: grid({ h: 18, w: 30 }),
+      headDim: 16,
+      heads: 8,
+      score: parseScalar("s + table0[q.h - k.h + 5, q.w - k.w + 5, head]"),
+      tables: [[11, 11, 8]],
+    }),
   norm: () => normalised("bf16"),
   exactNorm: () => normalised("f32"),
   residual: () =>

@@ -19,7 +19,7 @@ const published: { readonly [system: string]: () => readonly Graph[] } = {
   TimeSformer: () =>
     [
       ...["base", "hr", "large"].flatMap((preset) => attentionTypes.map((scheme) => [preset, scheme] as const)),
-      ...["sparse_local_global", "axial_space_time"].map((scheme) => ["base", scheme] as const),
+      ...["sparse_local_global", "axial"].map((scheme) => ["base", scheme] as const),
     ].map(([preset, attention_type]) => timesformer.trace({ preset, config: { attention_type, depth: 3 } })),
   "Video Swin": () =>
     ["tiny", "base", "large", "base-ssv2"].map((preset) => videoSwin.trace({ preset, config: { depths } })),

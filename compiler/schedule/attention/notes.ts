@@ -38,6 +38,8 @@ const tileNote = (job: Job, plan: AttentionPlan): string => {
   }
   const packed = tiles.groupsPerUnit > 1 ? `, ${tiles.groupsPerUnit} groups side by side in a tile of 16` : "";
   const several = groupsPerBlock > 1 ? `${groupsPerBlock} groups a thread block${packed}` : `a group a thread block`;
+  if (tiles.turns > 1)
+    return `${who}${groups.count} groups of ${query.tokens.count} queries and ${key.tokens.count} keys, ${tiles.turns} a thread block, one after the other: q, k and v are read once, and the bias once for all of them; it stays in registers, where products start from it.`;
   const where = plan.sharedBytes > sharingBytes ? ` (${limitOf(plan)})` : "";
   const inTiles = `a thread block takes ${tiles.tileSlots} queries`;
   const how = job.queryTiles > 1 ? `${inTiles}, past which its keys weigh little` : several;
@@ -63,6 +65,10 @@ const splitNote = ({ split, tiles }: Job, { target }: AttentionPlan): readonly s
       ];
 
 const scheduleNote = ({ schedule, tiles, irregular }: Job): string => {
+  if (tiles.kind === "resident" && tiles.turns > 1)
+    return irregular.kind === "number"
+      ? "No key is tested: the bias of those that there are not hides them."
+      : "Keys are tested in groups at the end of an axis alone; elsewhere the bias of those that there are not hides them.";
   const edge = irregular.kind === "number" ? "" : " Groups at the end of an axis test every key.";
   switch (schedule.kind) {
     case "dense":

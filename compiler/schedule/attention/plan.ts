@@ -24,6 +24,7 @@ import { divide, type Division } from "./partition.ts";
 import { reducePattern } from "./reduce.ts";
 import { biasBytes, biasPlaces, relativeBias, type BiasPlaces, type RelativeBias } from "./relative.ts";
 import { meanBlocks, mostBlocks, pairsOf, scheduleOf, type BlockSchedule } from "./schedule.ts";
+import { turnsOf } from "./turns.ts";
 import { chooseTiles, minBlocks, rowBytes, sharedBytes, valueColumnsOf, type Tiles } from "./tiles.ts";
 
 /** How an attention is cut up: one job, or one for the grid's queries and one for the prefix tokens'. */
@@ -61,7 +62,7 @@ export type Job = {
   readonly schedule: BlockSchedule;
   /** Keys as chunks of so many blocks of the schedule, each chunk a thread block's own; null: they are not split. */
   readonly split: KeySplit | null;
-  /** In variables `part.AXIS`: where it holds no block is seen whole, though the schedule says so. */
+  /** In variables `part.AXIS`: where it holds no block is seen whole, though the schedule says so. Elsewhere a group that is taken in turn is. */
   readonly irregular: Scalar;
 };
 
@@ -269,7 +270,14 @@ const planJob = (kernel: AttentionKernel, draft: Draft): { readonly job: Job; re
     const differs = whole.classes.some((each, i) => each !== met.classes[i]);
     return { tiles, queryLayout, keyLayout, schedule, differs, cost: pairsOf(schedule, met) * (tiles.span + stepCost) };
   };
-  const { tiles, queryLayout, keyLayout, schedule, differs, cost } = bestSpan(draft.tiles, arrange);
+  const best = bestSpan(draft.tiles, arrange);
+  const valuesAreKeys = areOne(kernel, valueColumnsOf(kernel.valueDim, kernel.precision));
+  const { queryLayout, keyLayout, schedule, differs, cost } = best;
+  const turns =
+    bias === null || best.tiles.kind === "stream"
+      ? 1
+      : turnsOf({ kernel, groups, query, key, keep, bias, tiles: best.tiles, valuesAreKeys });
+  const tiles: Tiles = best.tiles.kind === "stream" ? best.tiles : { ...best.tiles, turns };
   const groupsPerBlock = queryLayout.units * queryLayout.groupsPerUnit;
   const job: Job = {
     queries: division.queries,
@@ -285,7 +293,7 @@ const planJob = (kernel: AttentionKernel, draft: Draft): { readonly job: Job; re
     guardsQueries,
     schedule,
     split: null,
-    irregular: differs ? simplify(irregular(groups), groupRanges(groups)) : literal(0),
+    irregular: differs || turns > 1 ? simplify(irregular(groups), groupRanges(groups)) : literal(0),
   };
   return { job, cost };
 };

@@ -33,6 +33,8 @@ export type Tiles =
       readonly groupsPerUnit: number;
       /** Slots of queries that one thread block takes: all of a unit's, or part of those of a large group. */
       readonly tileSlots: number;
+      /** Groups that a thread block takes one after the other, with a bias that stays in registers; see turns.ts. */
+      readonly turns: number;
       readonly querySlots: number;
       readonly keySlots: number;
       readonly span: number;
@@ -46,7 +48,7 @@ export type Tiles =
       readonly span: number;
     };
 
-type ResidentTiles = Extract<Tiles, { readonly kind: "resident" }>;
+export type ResidentTiles = Extract<Tiles, { readonly kind: "resident" }>;
 
 const roundUp = (value: number, to: number): number => Math.ceil(value / to) * to;
 export const rowBytes = (columns: number, precision: Precision): number =>
@@ -160,6 +162,7 @@ const residentTiles = (
     units,
     groupsPerUnit,
     tileSlots,
+    turns: 1,
     querySlots,
     keySlots,
     span: units > 1 ? keySlots : Math.min(span, keySlots),
@@ -196,7 +199,7 @@ const warpsFor = (slabs: number): number => {
   return best;
 };
 
-/** As the static sums of templates/attention/resident.cuh and stream.cuh. */
+/** As the static sums of templates/attention/resident.cuh, turns.cuh and stream.cuh. */
 export const sharedBytes = (
   problem: Pick<
     TileProblem,
@@ -213,6 +216,7 @@ export const sharedBytes = (
   const positions = problem.positionBytes * positionRows(tiles);
   if (tiles.kind === "stream")
     return 2 * tiles.span * (key + value) + tiles.warps * (slab + scratch) + bias + positions;
+  if (tiles.turns > 1) return 2 * (tiles.keySlots * (key + value) + tiles.warps * slab) + bias;
   const buffers = (tiles.tileSlots * tiles.units) / 16 > tiles.warps ? tiles.queryBuffers : 1;
   return tiles.units * tiles.keySlots * (key + value) + tiles.warps * (buffers * slab + scratch) + bias + positions;
 };
