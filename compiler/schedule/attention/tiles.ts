@@ -177,7 +177,7 @@ const residentTiles = (
  * warp waits for its next one while others work.
  */
 const aloneOnMultiprocessor = (problem: TileProblem, resident: ResidentTiles): ResidentTiles | undefined => {
-  const slabs = (resident.units * resident.querySlots) / 16;
+  const slabs = (resident.units * resident.tileSlots) / 16;
   // Queries of one tile meet keys that pass by once as well, and leave room for other thread blocks.
   if (slabs <= 4) return undefined;
   const candidates = [8, 7, 6, 5, 4]
