@@ -53,8 +53,8 @@ export const orderOfAttention: readonly Mutant[] = [
   {
     bug: "lanes store rows that others have not left yet",
     file: tensor,
-    from: "o[i][2 * half + 1] * inverse[half]));\n    __syncwarp();",
-    to: "o[i][2 * half + 1] * inverse[half]));",
+    from: "o[i][2 * half + 1] * inverse[half], 0)));\n    __syncwarp();",
+    to: "o[i][2 * half + 1] * inverse[half], 0)));",
     probe: "frames",
     caught: "race",
   },
@@ -125,8 +125,8 @@ export const orderOfAttention: readonly Mutant[] = [
   {
     bug: "the next step's weights overwrite those in use",
     file: exact,
-    from: "weigh<Keys>(values, row0, column);\n    __syncwarp();",
-    to: "weigh<Keys>(values, row0, column);",
+    from: "weigh_positions<Keys>(row0, column, key0);\n    __syncwarp();",
+    to: "weigh_positions<Keys>(row0, column, key0);",
     probe: "counted",
     caught: "race",
   },
@@ -193,8 +193,8 @@ export const placesOfAttention: readonly Mutant[] = [
   {
     bug: "weights are written and read by different exchanges",
     file: exact,
-    from: "w[r] = lds<float4>(weight_chunk(row0 + r, k4));",
-    to: "w[r] = lds<float4>(scratch + (row0 + r) * 256 + k4 * 16);",
+    from: /(void weigh\([^]*?w\[r\] = lds<float4>)\(weight_chunk\(row0 \+ r, k4\)\)/,
+    to: "$1(scratch + (row0 + r) * 256 + k4 * 16)",
     probe: "exact",
     caught: "numbers",
   },
