@@ -6,7 +6,15 @@ import { messageOf } from "./report.ts";
 import { table, type Terminal } from "./terminal.ts";
 
 /** Lists what this machine can run programs on, and what is missing for the rest. */
-export async function devices(options: { readonly json: boolean }, terminal: Terminal): Promise<number> {
+export async function devices(
+  options: { readonly json: boolean; readonly emulator: boolean },
+  terminal: Terminal,
+): Promise<number> {
+  if (options.emulator) {
+    const library = await terminal.task("building the emulated device", () => buildEmulator());
+    terminal.print(options.json ? JSON.stringify({ library }) : library);
+    return exitCodes.success;
+  }
   const list = await findDevices(terminal);
   terminal.print(options.json ? JSON.stringify(list, null, 2) : printDevices(list, terminal));
   return exitCodes.success;

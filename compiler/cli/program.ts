@@ -4,6 +4,7 @@ import { Command, CommanderError, Option } from "commander";
 import type { Precision } from "../../ir/types.ts";
 import { packageRoot } from "../packageRoot.ts";
 import type { ImageTarget } from "../toolchain/compileImages.ts";
+import { exampleText } from "./examples.ts";
 import { CommandError, exitCodes } from "./failure.ts";
 import { type Preprocessing, published } from "./media/preprocess.ts";
 import type { ModelOptions } from "./model.ts";
@@ -294,12 +295,15 @@ function createProgram(finish: (status: number) => void): Command {
   program
     .command("devices")
     .description("list what this machine can run programs on")
+    .option("--emulator", "print where the emulated device's driver is, and nothing else")
     .addOption(json())
-    .action(async (flags: Json) => {
+    .action(async (flags: Json & { readonly emulator?: true }) => {
       const { devices } = await import("./devices.ts");
-      finish(await devices({ json: flags.json === true }, openTerminal(flags)));
+      const options = { json: flags.json === true, emulator: flags.emulator === true };
+      finish(await devices(options, openTerminal(flags)));
     });
 
+  for (const command of program.commands) command.addHelpText("after", exampleText(command.name()));
   return program;
 }
 

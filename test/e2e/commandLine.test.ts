@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
+import { examples } from "../../compiler/cli/examples.ts";
 import { readArrays, writeArrays } from "../../compiler/cli/arrays.ts";
 import { seededValues } from "../../compiler/cli/golden/seeded.ts";
 import { type Answer, buildCommandLine, fovea, root, runNode } from "./fovea.ts";
@@ -67,6 +68,21 @@ describe("the command line", () => {
     expect((await fovea(["run", "--help"])).out).toContain("--input <name=file>");
   });
 
+  it("shows examples of every command, with options that it has", async () => {
+    const commands = [...(await fovea(["--help"])).out.matchAll(/^ {2}([a-z-]+) \[?/gm)].map(([, name]) => name ?? "");
+    expect(commands.filter((name) => name !== "help").toSorted()).toEqual(Object.keys(examples).toSorted());
+    for (const [command, lines] of Object.entries(examples)) {
+      const { out } = await fovea([command, "--help"]);
+      const shown = lines.filter((line) => !line.startsWith("#"));
+      expect(shown.length).toBeGreaterThan(0);
+      for (const line of shown) {
+        expect(out).toContain(`  ${line}\n`.trimEnd());
+        expect(line).toMatch(new RegExp(`^fovea ${command}\\b`));
+        for (const [flag] of line.matchAll(/--[a-z-]+/g)) expect(out.split("Examples:")[0]).toContain(flag);
+      }
+    }
+  });
+
   it("refuses what it does not know, and offers what is near", async () => {
     expectRefusal(await fovea(["biuld", model]), "unknown command 'biuld'", "build");
     expectRefusal(await fovea(["build", model, "--outt", "x"]), "unknown option '--outt'", "--out");
@@ -121,23 +137,23 @@ describe("build", () => {
     const folder = at("artefact");
     const built = await fovea(["build", ...tiny, "--arch", "emulated", "--out", folder, "--json"]);
     expect(built.err).toBe("");
-    const { program } = z
+    const { manifest } = z
       .object({
         folder: z.literal(folder),
         targets: z.tuple([z.literal("emulated")]),
-        program: z.object({
-          steps: z.array(z.unknown()).min(1),
+        manifest: z.object({
+          programs: z.tuple([z.object({ steps: z.array(z.unknown()).min(1) })]),
           kernels: z.array(z.object({ source: z.string(), images: z.object({ emulated: z.string() }) })),
         }),
       })
       .parse(JSON.parse(built.out));
-    for (const { source } of program.kernels)
+    for (const { source } of manifest.kernels)
       expect(readFileSync(join(folder, source), "utf8")).toContain("__global__");
 
     const run = await fovea(["run", folder, "--weights", at("tiny.safetensors"), "--input", `video=${gif}`, "--json"]);
     expect(run.err).toBe("");
     expect(JSON.parse(run.out)).toMatchObject({
-      kernels: program.steps.length,
+      kernels: manifest.programs[0].steps.length,
       batch: 1,
       outputs: [{ name: "logits", shape: [1, 3] }],
     });

@@ -1,0 +1,61 @@
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { execa } from "execa";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { buildCommandLine, root } from "./fovea.ts";
+
+// models/TUTORIAL.md does what it says: its files are written and its commands run, in order.
+
+const text = readFileSync(join(root, "models/TUTORIAL.md"), "utf8");
+const blocks = [...text.matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(([, language = "", content = ""]) => ({
+  language,
+  content,
+}));
+const scratch = mkdtempSync(join(tmpdir(), "fovea-tutorial-"));
+afterAll(() => rmSync(scratch, { recursive: true }));
+
+/** A project that has fovea installed. */
+beforeAll(async () => {
+  await buildCommandLine();
+  const modules = join(scratch, "node_modules");
+  mkdirSync(join(modules, ".bin"), { recursive: true });
+  for (const [name, place] of [
+    ["fovea", root],
+    ["zod", join(root, "node_modules/zod")],
+  ] as const)
+    symlinkSync(place, join(modules, name));
+  const command = join(modules, ".bin/fovea");
+  writeFileSync(command, `#!/bin/sh\nexec node "${join(root, "dist/compiler/cli/main.js")}" "$@"\n`);
+  chmodSync(command, 0o755);
+}, 120_000);
+
+it("runs from the model to C and Node with equal bits", { timeout: 300_000 }, async () => {
+  const said: string[] = [];
+  const files: string[] = [];
+  for (const { language, content } of blocks) {
+    if (language !== "sh") {
+      const file = /^\/\/ (\S+)\n/.exec(content)?.[1];
+      expect(file, `a block of ${language} that names no file:\n${content}`).toBeDefined();
+      writeFileSync(join(scratch, file ?? ""), content);
+      files.push(file ?? "");
+      continue;
+    }
+    const run = await execa("bash", ["-e", "-o", "pipefail", "-c", content], { cwd: scratch, reject: false });
+    expect(run.exitCode, `${content}\n${run.stdout}\n${run.stderr}`).toBe(0);
+    said.push(run.stdout);
+  }
+  expect(files).toEqual(["discs.ts", "draw.mjs", "compare.mjs", "serve.mjs", "serve.c"]);
+  const all = said.join("\n");
+  expect(all).toMatch(/^4608 numbers, largest error \d\.\de-\d+$/m);
+  expect(all).toContain("out 3 x 2 x 6 x 8 x 16");
+  expect(all).toContain('"video" [1, 3, 6, 8, 16] is outside of what "discs" was built for (t = 3)');
+  expect(all).toContain("batch 1..8, t = 2 or 4: 2 programs of");
+  expect(all).toMatch(/changed .*attention/);
+  expect(readFileSync(join(scratch, "c.bin"))).toEqual(readFileSync(join(scratch, "node.bin")));
+  expect(readFileSync(join(scratch, "time.html"), "utf8")).toContain("discs");
+});
+
+it("says what the README links to", () => {
+  expect(readFileSync(join(root, "README.md"), "utf8")).toContain("(models/TUTORIAL.md)");
+});
