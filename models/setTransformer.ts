@@ -38,13 +38,17 @@ export type BlockConfig = {
   readonly norm: boolean;
   readonly sets: number;
 };
-/** Grids of one channel that say of each token whether it takes part: 0 where it does not. */
+/** What of the sets takes part. Masks are grids of one channel, 0 at the tokens that do not. */
 export type Masks = {
   /** Which keys are seen. A query that sees none gets nothing from its set. */
   readonly keys?: Sets | undefined;
+  /** How many keys there are of each set, in place of a mask: what lies behind them is not even read. */
+  readonly lengths?: Grid<"s"> | undefined;
   /** Which queries are points at all: the others are published as zeros. */
   readonly queries?: Sets | undefined;
 };
+/** Sets of lengths of their own, padded to one: how long each is, and 1 at its points. */
+type Ragged = { readonly lengths: Grid<"s">; readonly mask: Sets };
 
 const rows = "(b s) n c";
 const pairs = "(head b s) n key";
@@ -62,14 +66,14 @@ export class MAB extends Module<BlockConfig> {
     const q = this.fc_q(queries);
     const k = this.fc_k(set);
     const v = this.fc_v(set);
-    let o = q.add(attend(q, k, v, this.attention(masks.keys)));
+    let o = q.add(attend(q, k, v, this.attention(masks)));
     keep("fc_q", perExample(q, set), rows);
     keep("fc_k", k, rows);
     keep("fc_v", v, rows);
     const each = perExample(q, set);
-    const plain = { ...this.attention(undefined), normalize: "none" } as const;
+    const plain = { ...this.attention({}), normalize: "none" } as const;
     keep("logits", attentionWeights(each, k, ["n"], plain), pairs);
-    keep("attn", attentionWeights(each, k, ["n"], this.attention(masks.keys)), pairs);
+    keep("attn", attentionWeights(each, k, ["n"], this.attention(masks)), pairs);
 
     if (this.ln0 !== undefined) o = keep("ln0", this.ln0(o), rows);
     o = o.add(relu(keep("fc_o", this.fc_o(o), rows)));
@@ -78,9 +82,10 @@ export class MAB extends Module<BlockConfig> {
     return o;
   }
 
-  private attention(mask: Sets | undefined) {
+  private attention({ keys: mask, lengths }: Masks) {
     const { dim, heads } = this.config;
-    const options = { heads, scale: 1 / Math.sqrt(dim), keys: same("s") };
+    const plain = { heads, scale: 1 / Math.sqrt(dim), keys: same("s") };
+    const options = lengths === undefined ? plain : { ...plain, lengths: { axis: "n", of: lengths } as const };
     if (mask === undefined) return options;
     return { ...options, score: score<"s" | "n">((s, _, k) => (mask.of(k) === 0 ? -Infinity : s)) };
   }
@@ -95,9 +100,9 @@ function onlyWhere(x: Sets, mask: Sets | undefined): Sets {
 class SAB extends Module<BlockConfig> {
   mab = new MAB(this.config);
 
-  forward(x: Sets, mask?: Sets): Sets {
-    const y = this.mab(x, x, { keys: mask, queries: mask });
-    keep("", onlyWhere(y, mask), rows);
+  forward(x: Sets, ragged?: Ragged): Sets {
+    const y = this.mab(x, x, { lengths: ragged?.lengths, queries: ragged?.mask });
+    keep("", onlyWhere(y, ragged?.mask), rows);
     return y;
   }
 }
@@ -108,10 +113,11 @@ class ISAB extends Module<BlockConfig & { readonly points: number }> {
   mab0 = new MAB(this.config);
   mab1 = new MAB(this.config);
 
-  forward(x: Sets, mask?: Sets): Sets {
-    const seen = this.mab0(this.I.grid({ n: this.config.points }).expand({ s: this.config.sets }), x, { keys: mask });
-    const y = this.mab1(x, seen, { queries: mask });
-    keep("", onlyWhere(y, mask), rows);
+  forward(x: Sets, ragged?: Ragged): Sets {
+    const points = this.I.grid({ n: this.config.points }).expand({ s: this.config.sets });
+    const seen = this.mab0(points, x, { lengths: ragged?.lengths });
+    const y = this.mab1(x, seen, { queries: ragged?.mask });
+    keep("", onlyWhere(y, ragged?.mask), rows);
     return y;
   }
 }
@@ -121,12 +127,9 @@ class PMA extends Module<BlockConfig & { readonly seeds: number }> {
   S = parameter(1, this.config.seeds, this.config.dim);
   mab = new MAB(this.config);
 
-  forward(x: Sets, mask?: Sets): Sets {
-    return keep(
-      "",
-      this.mab(this.S.grid({ n: this.config.seeds }).expand({ s: this.config.sets }), x, { keys: mask }),
-      rows,
-    );
+  forward(x: Sets, ragged?: Ragged): Sets {
+    const seeds = this.S.grid({ n: this.config.seeds }).expand({ s: this.config.sets });
+    return keep("", this.mab(seeds, x, { lengths: ragged?.lengths }), rows);
   }
 }
 
@@ -162,25 +165,25 @@ abstract class Network extends Module<NetworkConfig> {
     new Linear(this.config.dim_output),
   ] as const;
 
-  protected run(x: Sets, mask?: Sets): { readonly enc: Sets; readonly y: Sets } {
-    for (const layer of this.enc) x = layer(x, mask);
+  protected run(x: Sets, ragged?: Ragged): { readonly enc: Sets; readonly y: Sets } {
+    for (const layer of this.enc) x = layer(x, ragged);
     const [pool, first, second, last] = this.dec;
-    const y = last(second(first(pool(x, mask))));
+    const y = last(second(first(pool(x, ragged))));
     for (const name of ["dec.3", "dec"]) keep(name, y, rows);
-    return { enc: keep("enc", onlyWhere(x, mask), rows), y };
+    return { enc: keep("enc", onlyWhere(x, ragged?.mask), rows), y };
   }
 }
 
 class SetTransformer extends Network {
   forward({ X, lengths }: { readonly X: Sets; readonly lengths?: Grid<"s"> }) {
-    const { enc, y } = this.run(X, maskOf(lengths, this.config.points));
+    const { enc, y } = this.run(X, raggedOf(lengths, this.config.points));
     return { enc: output(enc, rows), y: output(y, rows) };
   }
 }
 
-/** 1 at the points of each set, and 0 behind its last. */
-function maskOf(lengths: Grid<"s"> | undefined, points: number): Sets | undefined {
-  return lengths && pointwise(lengths.expand({ n: points }), (length, at) => (at.n < length ? 1 : 0));
+function raggedOf(lengths: Grid<"s"> | undefined, points: number): Ragged | undefined {
+  if (lengths === undefined) return undefined;
+  return { lengths, mask: pointwise(lengths.expand({ n: points }), (length, at) => (at.n < length ? 1 : 0)) };
 }
 
 /** The same sets in two orders: points come out in the order in which they went in, and the result is the same. */
@@ -358,8 +361,8 @@ export default system({
       inputs: (config) => masked(config, config.dim_in),
       module: (config) =>
         alone(new SAB(sized(config, config.dim_out)), (sab, { X, lengths }) => {
-          const mask = maskOf(lengths, config.points);
-          return onlyWhere(sab(X, mask), mask);
+          const ragged = raggedOf(lengths, config.points);
+          return onlyWhere(sab(X, ragged), ragged?.mask);
         }),
       fromCase: published,
     }),
@@ -368,8 +371,8 @@ export default system({
       inputs: (config) => masked(config, config.dim_in),
       module: (config) =>
         alone(new ISAB({ ...sized(config, config.dim_out), points: config.num_inds }), (isab, { X, lengths }) => {
-          const mask = maskOf(lengths, config.points);
-          return onlyWhere(isab(X, mask), mask);
+          const ragged = raggedOf(lengths, config.points);
+          return onlyWhere(isab(X, ragged), ragged?.mask);
         }),
       fromCase: published,
     }),

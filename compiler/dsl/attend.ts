@@ -1,7 +1,8 @@
 import type { ValueId } from "../../ir/graph.ts";
+import { withLengths } from "../../ir/lengths.ts";
 import type { Positions } from "../../ir/positions.ts";
 import type { Scalar } from "../../ir/scalar.ts";
-import { or, select, variable } from "../../ir/scalarBuild.ts";
+import { literal, load, or, select, variable } from "../../ir/scalarBuild.ts";
 import { noPrefix, type TensorType } from "../../ir/types.ts";
 import { printType } from "../../ir/typeText.ts";
 import { type At, type Axis, positive, sizeAlong } from "./axes.ts";
@@ -26,10 +27,23 @@ export type AttendOptions<Q extends Axis, K extends Axis> = {
   readonly scale?: number;
   /** The score in place of `s`, read from its source. Prefix tokens keep `s` unless it reads `isPrefix`. */
   readonly score?: Score<NoInfer<Q>, NoInfer<K>>;
+  /** How long each set is, of those that lie side by side padded to one size. */
+  readonly lengths?: SetLengths<NoInfer<K>>;
   /** Softmax over the keys, or the weighted sum divided by the number of keys seen, or the sum as it is. */
   readonly normalize?: "softmax" | "count" | "none";
   /** Terms of how far a query lies behind a key, added to the score and to the values. */
   readonly positions?: RelativePositions<NoInfer<Q> & NoInfer<K>>;
+};
+
+/**
+ * Keys at or behind their set's length on the axis are not seen; with `queries`, queries behind it see nothing and give
+ * zeros, as those of an empty set do. Work follows the lengths, which are of axes of the keys: one number for each set.
+ */
+export type SetLengths<K extends Axis> = {
+  readonly axis: K;
+  readonly of: AnyGrid;
+  /** Whether queries are points of the same sets. */
+  readonly queries?: boolean;
 };
 
 /**
@@ -81,7 +95,8 @@ export function attend<Q extends Axis, K extends Axis>(
     );
 
   const keys: AnyPattern = options.keys ?? all();
-  const { body, tables } = lowerScore(options.score, q, k);
+  const ofScore = lowerScore(options.score, q, k);
+  const { body, tables } = options.lengths === undefined ? ofScore : endAtLengths(ofScore, options.lengths, q, k);
   const attrs = {
     heads,
     scale: options.scale ?? 1 / Math.sqrt(query.channels / heads),
@@ -144,6 +159,33 @@ function lowerScore(
   ];
   const asked = prefixes.length === 0 || readsVariable(body, ".isPrefix");
   return { body: asked ? body : select(or(...prefixes.map(variable)), s, body), tables };
+}
+
+function endAtLengths(
+  { body, tables }: ReturnType<typeof lowerScore>,
+  { axis, of, queries = false }: SetLengths<Axis>,
+  q: AnyGrid,
+  k: AnyGrid,
+): ReturnType<typeof lowerScore> {
+  sizeAlong("attend", k.type, axis);
+  if (queries) sizeAlong("attend", q.type, axis);
+  const sets = k.type.axes.filter((each) => each.axis !== axis);
+  const isOfSets = of.type.axes.every(({ axis: own, size }) =>
+    sets.some((each) => each.axis === own && each.size === size),
+  );
+  if (!isOfSets || of.type.channels !== 1 || q.type.prefix.count + k.type.prefix.count > 0)
+    fail(
+      "shape-mismatch",
+      { op: "attend", left: printType(k.type), right: printType(of.type) },
+      `a length along "${axis}" is one number at each position of the keys' other axes, of which lengths have some or all; there are no prefix tokens`,
+      "lengths of another shape than the sets",
+    );
+  const index = of.type.axes.map((each) => variable(`k.${each.axis}`));
+  const length = load(tables.length, [...index, literal(0)]);
+  return {
+    body: withLengths(body, length, { keyAxis: axis, queryAxis: queries ? axis : null }),
+    tables: [...tables, of],
+  };
 }
 
 function tableValue(table: Table): ValueId {

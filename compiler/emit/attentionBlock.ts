@@ -40,8 +40,8 @@ const times = (text: string, factor: number): string => {
   return /^\w+$/.test(text) ? `${text} * ${factor}` : `(${text}) * ${factor}`;
 };
 
-/** `scale`: the thread block's factor of products, which other members may be read for. */
-export const blockView = (text: JobText, scale: BlockField | null): BlockView => {
+/** `last`: what other members may be read for, as the thread block's factor of products. */
+export const blockView = (text: JobText, last: readonly (BlockField | null)[]): BlockView => {
   const { job, plan, needs, pointers } = text;
   const digits = digitsOf(text);
   const ofPointers = [...pointers.values()].toSorted((a, b) => pointerPlace(a) - pointerPlace(b));
@@ -77,7 +77,7 @@ export const blockView = (text: JobText, scale: BlockField | null): BlockView =>
   };
   members.push(...partsOf("first"));
   for (const name of ["tile", "chunk"] as const) if (needs.block.has(name)) member(name, digitText(digits, name));
-  if (scale !== null) members.push(scale);
+  for (const field of last) if (field !== null) members.push(field);
   return { locals, members, parts: partsOf("group") };
 };
 

@@ -10,7 +10,7 @@ import { rowsView, type RowsView } from "./attentionRows.ts";
 import { irregularText, scheduleView, type ScheduleView } from "./attentionSchedule.ts";
 import { biasView, type BiasView } from "./attentionBias.ts";
 import { positionsView, type PositionsView } from "./attentionPositions.ts";
-import { factorText, keepText, scoreText } from "./attentionScore.ts";
+import { factorText, keepText, lengthText, scoreText } from "./attentionScore.ts";
 import { functionText, type JobText } from "./attentionText.ts";
 import { tokenView, type TokenView } from "./attentionTokens.ts";
 import { floatLiteral, printCuda } from "./cudaScalar.ts";
@@ -65,13 +65,15 @@ export type JobView = {
 };
 
 export const jobView = (
-  kernel: AttentionKernel,
+  whole: AttentionKernel,
   plan: AttentionPlan,
   job: Job,
   name: string,
   operandNames: ReadonlyMap<number, string>,
 ): JobView => {
   const needs = { block: new Set<string>(), q: new Set<string>(), k: new Set<string>() };
+  // Tokens behind a length are no concern of the score.
+  const kernel = job.lengths === null ? whole : { ...whole, score: job.lengths.score };
   const text: JobText = { kernel, plan, job, operandNames, needs, pointers: new Map(), functions: [] };
   const { tiles } = job;
   // Functions come in the order of what they serve: rows, scores.
@@ -90,6 +92,7 @@ export const jobView = (
   // A bias that products start from is divided by the scale instead.
   const scaledFirst =
     (!identity && !inTurn) || positions !== null || kernel.scale <= 0 || kernel.normalize !== "softmax";
+  const length = job.lengths === null ? null : lengthText(text, name, job.lengths);
   const schedule = scheduleView(text);
   const turns = inTurn ? { count: tiles.turns, groups: job.groups.count, masked: irregularText(text) } : null;
   const [query, key] = [tokenView(text, "q"), tokenView(text, "k")];
@@ -108,7 +111,7 @@ export const jobView = (
     scaledFirst,
     scale: floatLiteral(kernel.scale),
     log2Scale: floatLiteral((scaledFirst ? 1 : kernel.scale) * Math.LOG2E),
-    block: blockView(text, scale),
+    block: blockView(text, [scale, length]),
     query,
     key,
     functions: text.functions,

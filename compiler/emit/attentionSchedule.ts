@@ -4,6 +4,7 @@ import { simplify } from "../../ir/scalarSimplify.ts";
 import { substitute, variablesOf } from "../../ir/scalarWalk.ts";
 import type { Scalar } from "../../ir/scalar.ts";
 import { blockScope, isTrue, needOfBlock, type JobText } from "./attentionText.ts";
+import type { JobLengths } from "../schedule/attention/jobLengths.ts";
 import { printCuda } from "./cudaScalar.ts";
 
 /** The block schedule as C++ text. */
@@ -13,6 +14,9 @@ export type ScheduleView = {
   readonly wholeKeys: number;
   readonly tailKeys: number;
   readonly wholeMasked: string;
+  /** A condition more for whole steps, and one for the last: where keys end at a length. */
+  readonly wholeIf: string;
+  readonly tailIf: string | null;
   readonly tailMasked: string;
   /** In `tile`: how many steps; then in `i`: the first key of one, and whether every query sees all of it. */
   readonly count: string;
@@ -48,13 +52,23 @@ export const scheduleView = (text: JobText): ScheduleView => {
   };
   if (job.split !== null) text.needs.block.add("chunk");
   if (tiles.kind === "stream" || job.queryTiles > 1) text.needs.block.add("tile");
-  const none = { wholeKeys: 0, tailKeys: 0, wholeMasked: "false", tailMasked: "true", usesTile: false, table: null };
+  const none = {
+    wholeIf: "",
+    tailIf: null,
+    wholeKeys: 0,
+    tailKeys: 0,
+    wholeMasked: "false",
+    tailMasked: "true",
+    usesTile: false,
+    table: null,
+  };
   switch (schedule.kind) {
     case "dense": {
       const slots = job.key.layout.units * job.key.layout.unitSlots;
       const before = (schedule.blocks - 1) * tiles.span;
       const apart = schedule.partialTail || slots - before !== tiles.span;
       const masked = edge ?? "false";
+      if (job.lengths !== null) return boundedSchedule(text, job.lengths, schedule.blocks, slots);
       return {
         ...none,
         kind: "dense",
@@ -101,6 +115,41 @@ export const scheduleView = (text: JobText): ScheduleView => {
       };
     }
   }
+};
+
+/** Blocks of keys up to the thread block's length. */
+const boundedSchedule = (
+  { job, plan, needs }: JobText,
+  { boundsQueries }: JobLengths,
+  blocks: number,
+  slots: number,
+): ScheduleView => {
+  const { tiles } = job;
+  const { span } = tiles;
+  needs.block.add("length");
+  const before = (blocks - 1) * span;
+  const isWhole = slots - before === span;
+  const queries = tiles.kind === "resident" ? 16 : 16 * plan.warps;
+  // A tile of queries that are all behind the length meets no key, one that is partly so tests each pair.
+  const dead = boundsQueries ? `tile * ${queries} >= block.length ? 0 : ` : "";
+  const crosses = boundsQueries ? ` || tile * ${queries} + ${queries} > block.length` : "";
+  const alive = boundsQueries ? ` && tile * ${queries} < block.length` : "";
+  const masked = (keys: string): string => `${keys} > block.length${crosses}`;
+  return {
+    kind: "dense",
+    wholeKeys: isWhole ? slots : before,
+    tailKeys: isWhole ? 0 : slots - before,
+    wholeMasked: masked(`key0 + ${span}`),
+    tailMasked: masked(String(slots)),
+    wholeIf: ` && key0 < block.length${alive}`,
+    tailIf: `${before} < block.length${alive}`,
+    count: `${dead}(block.length + ${span - 1}) / ${span}`,
+    key0: `i * ${span}`,
+    full: `!(${masked(`i * ${span} + ${span}`)})`,
+    masked: masked(`key0 + ${span}`),
+    usesTile: boundsQueries,
+    table: null,
+  };
 };
 
 const negated = (condition: string): string => {

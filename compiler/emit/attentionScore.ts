@@ -4,13 +4,18 @@ import { literal, mul } from "../../ir/scalarBuild.ts";
 import { simplify } from "../../ir/scalarSimplify.ts";
 import { walkScalar } from "../../ir/scalarWalk.ts";
 import { invariant } from "../diagnostics.ts";
+import { groupRanges } from "../schedule/attention/groups.ts";
+import type { JobLengths } from "../schedule/attention/jobLengths.ts";
 import { pairRanges } from "../schedule/attention/plan.ts";
 import { asFloat } from "./attentionRows.ts";
 import {
+  blockScope,
   cudaElement,
+  fieldOf,
   functionText,
   isTrue,
   mayLack,
+  needOfBlock,
   needOfPair,
   pairScope,
   type BlockField,
@@ -24,6 +29,12 @@ export const keepText = (text: JobText): string => {
   const { job, needs } = text;
   const terms = mayLack(text, "k") ? ["key.exists"] : [];
   if (job.guardsQueries && mayLack(text, "q")) terms.push("query.exists");
+  const bounded = job.lengths?.queryAxis ?? null;
+  if (bounded !== null) {
+    needs.q.add(bounded);
+    needs.block.add("length");
+    terms.push(`query.${fieldOf(bounded)} < block.length`);
+  }
   if (job.groupsPerBlock > 1) {
     needs.q.add("group");
     needs.k.add("group");
@@ -68,6 +79,20 @@ const expressionText = (text: JobText, expr: Scalar): string => {
 
 const hull = (a: Interval, b: Interval | undefined): Interval =>
   b === undefined ? a : { min: Math.min(a.min, b.min), max: Math.max(a.max, b.max) };
+
+/** The thread block's length, which a table holds; no more than it has keys. */
+export const lengthText = (text: JobText, job: string, { table, index }: JobLengths): BlockField => {
+  const ranges = groupRanges(text.job.groups);
+  tableFunction(
+    text,
+    table,
+    index.map((each) => rangeOf(each, ranges)),
+  );
+  for (const each of index) needOfBlock(text, each);
+  const at = index.map((each) => printCuda(each, blockScope(text, ranges), "int"));
+  const value = `${job}::table${table}(${["block", ...at].join(", ")})`;
+  return { type: "int", name: "length", value: `min((int)${value}, ${text.job.key.tokens.count})` };
+};
 
 /** Prints `tableN`, which reads an element of a table. */
 const tableFunction = (

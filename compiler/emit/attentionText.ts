@@ -95,7 +95,7 @@ const pairVariable = (name: string): { readonly side: SideName; readonly field: 
 export const blockScope = ({ job }: JobText, ranges: Ranges): CudaScope => {
   const variables: { [name: string]: CudaVariable } = {};
   for (const [name, { min, max }] of Object.entries(ranges)) {
-    const ofBlock = name === "first" || name.startsWith("part.");
+    const ofBlock = name === "first" || name === "length" || name.startsWith("part.");
     variables[name] = { type: "int", text: ofBlock ? `block.${blockMember(job, name)}` : name, min, max };
   }
   return { variables };
@@ -110,7 +110,8 @@ export const blockMember = ({ groups }: Job, name: string): string => {
 };
 
 export const needOfBlock = ({ needs }: JobText, expr: Scalar): void => {
-  for (const name of variablesOf(expr)) if (name === "first" || name.startsWith("part.")) needs.block.add(name);
+  for (const name of variablesOf(expr))
+    if (name === "first" || name === "length" || name.startsWith("part.")) needs.block.add(name);
 };
 
 /** Notes what an expression of a token's coordinates reads. */

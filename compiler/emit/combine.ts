@@ -134,7 +134,7 @@ const jobView = (
   needs.block.add("tile");
   return {
     name,
-    block: blockView({ ...text, job: { ...job, split: null } }, null),
+    block: blockView({ ...text, job: { ...job, split: null } }, []),
     query,
     functions: text.functions,
     epilogue: epilogueText(kernel),

@@ -1,6 +1,9 @@
 import type { NodeOf, ValueId } from "../../ir/graph.ts";
-import { add, argument, mul } from "../../ir/scalarBuild.ts";
-import { noPrefix, prefixRows, rowsOf } from "../../ir/types.ts";
+import { lengthsOf } from "../../ir/lengths.ts";
+import type { Scalar } from "../../ir/scalar.ts";
+import { add, argument, gt, mul, select } from "../../ir/scalarBuild.ts";
+import { printScalar } from "../../ir/scalarText.ts";
+import { noPrefix, prefixRows, rowsOf, type TensorType } from "../../ir/types.ts";
 import { isSum } from "./affine.ts";
 import { rewrite, type Pass, type Rewriter } from "./rewrite.ts";
 
@@ -17,19 +20,32 @@ export const absorbProjections: Pass = {
   name: "absorbProjections",
   run: (graph) =>
     rewrite(graph, (node, to) => {
-      if (node.op !== "attend" || node.inputs.length > 3 || !isPlain(node) || !to.isConstant(node.inputs[0]))
-        return null;
+      if (node.op !== "attend" || !isPlain(node, to) || !to.isConstant(node.inputs[0])) return null;
       const [key, value] = [projection(node.inputs[1], to), projection(node.inputs[2], to)];
       return key && value && isLessWork(node, key, value, to) ? absorbed(node, key, value, to) : null;
     }),
 };
 
-/** A plain softmax in which every query sees some key. */
-const isPlain = ({ attrs }: NodeOf<"attend">): boolean =>
+/** A plain softmax in which every query sees some key, or all of its set's as far as that is long. */
+const isPlain = ({ attrs, inputs: [, , , lengths, ...more] }: NodeOf<"attend">, to: Rewriter): boolean =>
   attrs.normalize === "softmax" &&
-  attrs.score.kind === "variable" &&
-  attrs.score.name === "s" &&
+  more.length === 0 &&
+  (lengths === undefined ? isProduct(attrs.score) : isOfLengths(attrs.score, to.type(lengths))) &&
   (attrs.pattern.kind === "all" || attrs.pattern.kind === "same");
+
+const isProduct = (score: Scalar): boolean => score.kind === "variable" && score.name === "s";
+
+/** Whether the score says of keys alone, and by the one table, how far sets go. */
+const isOfLengths = (score: Scalar, table: TensorType): boolean => {
+  const found = lengthsOf(score);
+  const wanted = [...table.axes.map(({ axis }) => `k.${axis}`), "0"];
+  return (
+    found !== null &&
+    found.queryAxis === null &&
+    isProduct(found.score) &&
+    found.index.map(printScalar).join() === wanted.join()
+  );
+};
 
 type Projection = { readonly x: ValueId; readonly weight: ValueId; readonly bias: ValueId | null };
 
@@ -66,11 +82,15 @@ const absorbed = (node: NodeOf<"attend">, key: Projection, value: Projection, to
   const q = to.add("concat", queries, { over: "channels" }, node);
   // Heads are queries of one set now, side by side in memory as they were: the set is read once for all of them.
   const separate = to.add("unpack", [q], { sizes: [{ axis: ofHead, size: heads }] }, node);
-  const gathered = to.add("attend", [separate, key.x, value.x], { ...node.attrs, heads: 1 }, node);
+  const [, , , ...lengths] = node.inputs;
+  const gathered = to.add("attend", [separate, key.x, value.x, ...lengths], { ...node.attrs, heads: 1 }, node);
   const together = to.add("pack", [gathered], { axes: [ofHead] }, node);
   const product = to.add("linear", [together, byHead(value.weight, heads, to, node)], {}, node);
   if (value.bias === null) return product;
-  return to.add("pointwise", [product, value.bias], { body: add(argument(0), argument(1)) }, node);
+  const sum = add(argument(0), argument(1));
+  // What an empty set gives is zeros.
+  const body = lengths.length === 0 ? sum : select(gt(argument(2), 0), sum, argument(0));
+  return to.add("pointwise", [product, value.bias, ...lengths], { body }, node);
 };
 
 /** The query of one head, as it meets what keys are projected from. */

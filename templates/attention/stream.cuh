@@ -36,7 +36,7 @@ template <class P, class Slab> DEV void attend_stream(const typename P::Block& b
   const int all = P::key_blocks(block), first = P::chunk_blocks > 0 ? chunk_of<P>(block) * P::chunk_blocks : 0;
   const int count = P::chunk_blocks > 0 && first + P::chunk_blocks < all ? first + P::chunk_blocks : all;
 
-  if (!idle) P::load_queries(block, query0, queries);
+  if (!idle && first < count) P::load_queries(block, query0, queries);
   KeyBlock now = P::key_block(block, first < all ? first : 0);
   if (first < count) P::template load_keys<P::span, P::warps * 32>(block, now.key0, keys, values, threadIdx.x);
   if constexpr (P::bias_count > 0) load_bias<P>(block, keys + T::bias);

@@ -1,9 +1,20 @@
 import { describe, expect, it } from "vitest";
 import type { AttentionKernel } from "../../compiler/schedule/kernels.ts";
+import { literal, select, variable } from "../../ir/scalarBuild.ts";
+import { parseScalar } from "../../ir/scalarText.ts";
 import type { Precision } from "../../ir/types.ts";
 import type { LaunchCounters } from "../../runtime/emulated.ts";
-import { attentionKernel, attentionValues, grid, runAttention, toleranceOf } from "./attentionCase.ts";
+import {
+  attentionKernel,
+  attentionLaunch,
+  attentionValues,
+  grid,
+  runAttention,
+  toleranceOf,
+  worstOf,
+} from "./attentionCase.ts";
 import { all, near, prefix, union } from "./attentionPatterns.ts";
+import { launch } from "./harness.ts";
 import { runSplit, splitInto } from "./splitCase.ts";
 
 // Attention between a set and a few learned points, whichever of them asks.
@@ -98,5 +109,71 @@ describe("chunks of keys", () => {
     const kernel = { ...ofOneRow("f32", { queries: 5, keys: 260, headDim: 120 }), normalize };
     const { worst } = await runSplit(splitInto(kernel, [3]), 1);
     expect(worst).toBeLessThan(toleranceOf("f32", 120));
+  });
+});
+
+describe("ragged sets", () => {
+  const lengths = [0, 37, 210];
+  const most = 210;
+  type Ragged = { readonly queries: number; readonly headDim: number; readonly ofBoth?: boolean };
+  /** Three sets, each with its length; `ofBoth`: queries are points of the set as well. */
+  const ragged = (precision: Precision, { queries, headDim, ofBoth = false }: Ragged): AttentionKernel =>
+    attentionKernel({
+      precision,
+      pattern: { kind: "same", axes: ["s"] },
+      query: grid({ s: 3, n: queries }),
+      key: grid({ s: 3, n: most }),
+      headDim,
+      heads: 1,
+      score: select(
+        parseScalar(ofBoth ? "k.n < table0[k.s] && q.n < table0[k.s]" : "k.n < table0[k.s]"),
+        variable("s"),
+        literal(-Infinity),
+      ),
+      tables: [[3]],
+    });
+  const runRagged = async (kernel: AttentionKernel, own: readonly number[] = lengths) => {
+    const table = kernel.tables[0]?.operand;
+    const values = attentionValues(kernel, 1).map((data, i) => (i === table ? Float64Array.from(own) : data));
+    const run = { ...attentionLaunch(kernel, "attention_0", 1), values };
+    const result = await launch(run, { counters: 1 });
+    return { worst: worstOf(kernel, run, result), counters: result.counters as unknown as LaunchCounters };
+  };
+
+  it.each([
+    ["bf16", { queries: 20, headDim: 24 }],
+    ["bf16", { queries: 20, headDim: 256 }],
+    ["bf16", { queries: 210, headDim: 24, ofBoth: true }],
+    ["bf16", { queries: 210, headDim: 256, ofBoth: true }],
+    ["f32", { queries: 20, headDim: 24 }],
+    ["f32", { queries: 210, headDim: 256, ofBoth: true }],
+  ] as const)(
+    "in %s with %o: each set's keys are read as far as it is long, and no further",
+    async (precision, sizes) => {
+      const kernel = ragged(precision, sizes);
+      const { worst, counters } = await runRagged(kernel);
+      expect(worst).toBeLessThan(toleranceOf(precision, sizes.headDim));
+      const ofKeys = counters.buffers.find((buffer) => "parameter" in buffer && buffer.parameter === 1);
+      expect(ofKeys?.read.uniqueBytes).toBe((0 + 37 + 210) * sizes.headDim * (precision === "f32" ? 4 : 2));
+    },
+  );
+
+  it("do work as their lengths say", async () => {
+    const kernel = ragged("bf16", { queries: 210, headDim: 256, ofBoth: true });
+    const [short, long] = [await runRagged(kernel, [0, 50, 0]), await runRagged(kernel, [50, 210, 210])];
+    // Whole tiles: 64 of 210 queries and 64 of 210 keys; twice all of them, and these once more.
+    expect(short.counters.tensorFlops / long.counters.tensorFlops).toBeLessThan(0.06);
+    expect(short.counters.tensorFlops).toBeGreaterThan(0);
+  });
+
+  it("are safe whatever a length says", async () => {
+    const kernel = ragged("bf16", { queries: 20, headDim: 24 });
+    for (const own of [
+      [-5, 0, 1],
+      [10_000, 211, 210],
+    ]) {
+      const { worst } = await runRagged(kernel, own);
+      expect(worst).toBeLessThan(toleranceOf("bf16", 24));
+    }
   });
 });

@@ -20,6 +20,7 @@ import {
   type GroupTokens,
   type TokenMap,
 } from "./groups.ts";
+import { jobLengths, type JobLengths } from "./jobLengths.ts";
 import { divide, type Division } from "./partition.ts";
 import { reducePattern } from "./reduce.ts";
 import { biasBytes, biasPlaces, relativeBias, type BiasPlaces, type RelativeBias } from "./relative.ts";
@@ -60,6 +61,8 @@ export type Job = {
   /** A key that does not exist is hidden; where scores are read from tables, it and a query that does not exist have no score either. */
   readonly guardsQueries: boolean;
   readonly schedule: BlockSchedule;
+  /** Where tokens behind a length take no part, and the thread block's tokens share one: it loops over no more of them. */
+  readonly lengths: JobLengths | null;
   /** Keys as chunks of so many blocks of the schedule, each chunk a thread block's own; null: they are not split. */
   readonly split: KeySplit | null;
   /** In variables `part.AXIS`: where it holds no block is seen whole, though the schedule says so. Elsewhere a group that is taken in turn is. */
@@ -241,10 +244,12 @@ const planJob = (kernel: AttentionKernel, draft: Draft): { readonly job: Job; re
   const perBlock = draft.tiles.kind === "resident" ? draft.tiles.units * draft.tiles.groupsPerUnit : 1;
   const bias = draft.places !== null ? relativeBias(draft.places, keep, perBlock, pairRanges(query, key)) : null;
   // With codes, a query that does not exist reads the bias of the last one that does.
-  const guardsQueries = bias === null ? readsTables(kernel.score) : perBlock > 1;
   // Sets may have millions of tokens: where every query sees every key, no block need be looked at.
   const noneCut = groups.axes.every(({ count, regular }) => regular === count);
-  const seesAll = isNumber(keep, 1) && noneCut && !guardsQueries && key.count > 0;
+  const seesRest = isNumber(keep, 1) && noneCut && perBlock === 1 && key.count > 0;
+  const lengths = seesRest ? jobLengths(kernel, groups, query, key) : null;
+  const guardsQueries = bias === null ? readsTables(lengths?.score ?? kernel.score) : perBlock > 1;
+  const seesAll = seesRest && !guardsQueries;
   const arrange = (tiles: Tiles): Arrangement => {
     const [units, groupsPerUnit] = tiles.kind === "resident" ? [tiles.units, tiles.groupsPerUnit] : [1, 1];
     const layout = (tokens: GroupTokens, unitSlots: number): SlotLayout => ({
@@ -255,7 +260,7 @@ const planJob = (kernel: AttentionKernel, draft: Draft): { readonly job: Job; re
     });
     const [queryLayout, keyLayout] = [layout(query, tiles.querySlots), layout(key, tiles.keySlots)];
     const sizes = { tile: tiles.kind === "resident" ? 16 : 16 * tiles.warps, block: tiles.span };
-    if (seesAll && units * groupsPerUnit === 1) {
+    if (seesAll) {
       const blocks = Math.ceil(tiles.keySlots / tiles.span);
       const schedule = { kind: "dense", blocks, partialTail: key.count < tiles.keySlots } as const;
       const cost = Math.ceil(tiles.querySlots / sizes.tile) * blocks * (tiles.span + stepCost);
@@ -287,11 +292,12 @@ const planJob = (kernel: AttentionKernel, draft: Draft): { readonly job: Job; re
     groupBlocks: Math.ceil(groups.count / groupsPerBlock),
     queryTiles: queryTilesOf(tiles),
     query: sideOf(query, queryLayout, groups),
-    key: sideOf(key, keyLayout, groups),
+    key: sideOf(key, keyLayout, groups, lengths?.keyAxis),
     keep,
     bias,
     guardsQueries,
     schedule,
+    lengths,
     split: null,
     irregular: differs || turns > 1 ? simplify(irregular(groups), groupRanges(groups)) : literal(0),
   };
@@ -374,7 +380,8 @@ const byPrefix = (keep: Scalar, ranges: Ranges): Scalar => {
   return given("q.isPrefix", keep, ranges, (query, rest) => given("k.isPrefix", query, rest, simplify));
 };
 
-const sideOf = (tokens: GroupTokens, layout: SlotLayout, groups: Groups): Side => {
+/** `bounded`: an axis whose tokens end at the thread block's `length`. */
+const sideOf = (tokens: GroupTokens, layout: SlotLayout, groups: Groups, bounded?: string): Side => {
   const { units, groupsPerUnit, unitSlots } = layout;
   const perBlock = units * groupsPerUnit;
   const count = Math.max(1, tokens.count);
@@ -383,6 +390,7 @@ const sideOf = (tokens: GroupTokens, layout: SlotLayout, groups: Groups): Side =
     slot: below(units * unitSlots),
     first: below(groups.count),
     place: below(Math.max(1, tokens.count - tokens.prefixCount)),
+    ...(bounded === undefined ? {} : { length: { min: -1, max: tokens.count + 1 } }),
   };
   // Positions of slots without a token are never used: they need not be right, and so need no care.
   const positions: Ranges = { ...ranges, slot: below(perBlock === 1 ? count : units * unitSlots) };
@@ -403,11 +411,13 @@ const sideOf = (tokens: GroupTokens, layout: SlotLayout, groups: Groups): Side =
     place: below(Math.max(1, tokens.count - tokens.prefixCount)),
   });
   const placed = (expr: Scalar): Scalar => simplify(substitute(expr, { ...parts, local }), positions);
+  // A length is no more than there are tokens.
+  const there = bounded === undefined ? and(inside, placed(map.exists)) : lt(local, variable("length"));
   return {
     tokens,
     layout,
     slot: {
-      exists: tokens.count === 0 ? literal(0) : simplify(and(inside, placed(map.exists)), ranges),
+      exists: tokens.count === 0 ? literal(0) : simplify(there, ranges),
       isPrefix: placed(map.isPrefix),
       prefix: placed(map.prefix),
       at: Object.fromEntries(Object.entries(map.at).map(([axis, expr]) => [axis, placed(expr)])),
