@@ -9,6 +9,7 @@ import { readablePath } from "./figures.ts";
 import { patternMaps, patternPictures, printPatterns } from "./patterns.ts";
 import { type ModelOptions, traceModel } from "./model.ts";
 import { printRemarks } from "./remarks.ts";
+import type { ChosenToken } from "./tokenView.ts";
 import type { BatchRange } from "./options.ts";
 import type { Paint, Terminal } from "./terminal.ts";
 
@@ -23,6 +24,8 @@ export type InspectOptions = ModelOptions & {
   readonly kernel: string | null;
   /** Draws which tiles of queries meet which keys, and nothing else. */
   readonly pattern: boolean;
+  /** Whose keys are drawn. */
+  readonly token: ChosenToken;
   /** A folder for a picture of each pattern. */
   readonly svg: string | null;
   readonly json: boolean;
@@ -33,24 +36,26 @@ export async function inspect(file: string, options: InspectOptions, terminal: T
   const graph = await traceModel(file, options, terminal);
   const compiled = await terminal.task(`compiling ${graph.name}`, () => compileGraph(graph, options));
   terminal.print(describe(compiled, options, terminal.paint));
-  if (options.svg !== null) writePictures(compiled, options.svg, terminal);
+  if (options.svg !== null) writePictures(compiled, options.token, options.svg, terminal);
   return exitCodes.success;
 }
 
-function writePictures(compiled: Compiled, folder: string, terminal: Terminal): void {
+function writePictures(compiled: Compiled, token: ChosenToken, folder: string, terminal: Terminal): void {
   mkdirSync(folder, { recursive: true });
-  for (const [name, picture] of patternPictures(compiled)) {
+  for (const [name, picture] of patternPictures(compiled, token)) {
     const file = join(folder, `${name}.svg`);
     writeFileSync(file, picture);
     terminal.print(`wrote ${readablePath(file)}`);
   }
 }
 
-function describe(compiled: Compiled, { stage, kernel, pattern, json }: InspectOptions, paint: Paint): string {
+function describe(compiled: Compiled, { stage, kernel, pattern, token, json }: InspectOptions, paint: Paint): string {
   if (stage !== null) return stageText(compiled, stage);
   if (kernel !== null) return kernelText(compiled, kernel);
   if (pattern)
-    return json ? JSON.stringify({ patterns: patternMaps(compiled) }, null, 2) : printPatterns(compiled, paint);
+    return json
+      ? JSON.stringify({ patterns: patternMaps(compiled, token) }, null, 2)
+      : printPatterns(compiled, token, paint);
   if (json) {
     const stages = compiled.stages.map(({ name, graph, ms }) => ({ name, values: graph.nodes.length, ms }));
     return JSON.stringify({ stages, fusions: compiled.fusions, program: compiled.program }, null, 2);

@@ -3,6 +3,7 @@ import type { Extents } from "../../ir/program.ts";
 import type { Precision } from "../../ir/types.ts";
 import { didYouMean } from "../diagnostics.ts";
 import type { ImageTarget } from "../toolchain/compileImages.ts";
+import type { ChosenToken } from "./tokenView.ts";
 
 /** Makes a parser of one name out of several; an unknown one is answered with the nearest. */
 const oneOf =
@@ -112,6 +113,18 @@ export function collectInput(
   if (at < 1 || at === text.length - 1) throw new InvalidArgumentError("It is NAME=FILE, as in video=clip.mp4.");
   const [name, file] = [text.slice(0, at), text.slice(at + 1)];
   return new Map([...before, [name, [...(before.get(name) ?? []), file]]]);
+}
+
+/** `t=3,h=7`, or `prefix`. */
+export function parseToken(text: string): ChosenToken {
+  if (text === "prefix") return text;
+  return Object.fromEntries(
+    text.split(",").map((part) => {
+      const [, axis, at] = /^\s*(\w+)=(\d+)\s*$/.exec(part) ?? [];
+      if (axis === undefined) throw new InvalidArgumentError("It names axes, as in t=3,h=7, or is prefix.");
+      return [axis, Number(at)];
+    }),
+  );
 }
 
 /** Collects `FROM=TO`: first parts of names, and what they become. */

@@ -11,6 +11,7 @@ import type { ModelOptions } from "./model.ts";
 import * as parse from "./options.ts";
 import { exitCodeOf, messageOf } from "./report.ts";
 import { openTerminal } from "./terminal.ts";
+import type { ChosenToken } from "./tokenView.ts";
 
 /** Runs one command line (without the names of node and of this program) and gives the exit status. Never throws. */
 export async function main(args: readonly string[]): Promise<number> {
@@ -46,6 +47,7 @@ type InspectFlags = ModelFlags & {
   readonly stage?: string;
   readonly kernel?: string;
   readonly pattern?: true;
+  readonly token: ChosenToken;
   readonly svg?: string;
   readonly keep?: true;
 };
@@ -178,6 +180,7 @@ function createProgram(finish: (status: number) => void): Command {
     .option("--stage <pass>", "print the graph as this pass, by name or number, left it")
     .option("--kernel <name>", "print the text of this kernel")
     .option("--pattern", "draw which queries of each attention meet which keys, and count what is computed")
+    .option("--token <place>", "whose keys are drawn: t=3,h=7, or prefix (default: the middle)", parse.parseToken, {})
     .option("--svg <folder>", "write these drawings as pictures")
     .option("--keep", "the plan that keeps every published intermediate")
     .addOption(json())
@@ -190,6 +193,7 @@ function createProgram(finish: (status: number) => void): Command {
         stage: flags.stage ?? null,
         kernel: flags.kernel ?? null,
         pattern: flags.pattern === true,
+        token: flags.token,
         svg: flags.svg ?? null,
         json: flags.json === true,
       };

@@ -59,6 +59,10 @@ template <class P, class Slab> DEV void attend_stream(const typename P::Block& b
     if (!idle) work.template attend<P::span>(block, keys + stage * T::key_tile, values + stage * T::value_tile, query0, now.key0, !now.full);
     now = next;
   }
+  if (first >= count) {
+    cp_async_wait<0>();  // no block has: results go where the queries still come
+    __syncwarp();
+  }
   if (idle) return;
   if constexpr (P::chunk_blocks > 0) {
     work.leave(block.record, (int)warp * 16);

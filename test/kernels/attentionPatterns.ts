@@ -111,6 +111,12 @@ export const patternCases: { readonly [name: string]: PatternCase } = {
     heads: 1,
   },
   "rows without keys": { pattern: where("k.h < q.h - 2"), query: grid({ h: 30 }), headDim: 32 },
+  "tiles without keys, streamed": {
+    pattern: where("q.w >= 300 && k.w <= q.w && q.w < k.w + 40"),
+    query: grid({ w: 1200 }),
+    headDim: 16,
+    heads: 1,
+  },
   "class tokens alone": { pattern: prefix, query: grid({ h: 20 }, { count: 2, over: [] }), headDim: 32 },
   "no class token": { pattern: along("w"), query: grid({ h: 3, w: 20 }, { count: 2, over: [] }), headDim: 32 },
   "other keys": { pattern: all, query: grid({ o: 5 }), key: grid({ h: 10, w: 10 }), headDim: 32 },

@@ -29,6 +29,21 @@ describe("maps of patterns", () => {
     expect(jobs.reduce((sum, { computed }) => sum + computed, 0)).toBeGreaterThanOrEqual(pairs);
   });
 
+  it("tell padding from tokens that do not see each other", () => {
+    const test = patternCases["time of 5, which fills no tile"];
+    if (test === undefined) throw new Error("there is no such case");
+    // 15 groups of 5, three to 16 slots, in tiles of their own.
+    const { pairs, jobs } = patternMap(attentionKernel({ ...test, precision: "bf16" }));
+    expect(pairs).toBe(15 * 5 * 5);
+    expect(jobs.map(({ tokenPairs }) => tokenPairs)).toEqual([5 * 15 * 15]);
+    for (const each of Object.values(patternCases)) {
+      const map = patternMap(attentionKernel({ ...each, precision: "bf16" }));
+      const sum = (field: "computed" | "tokenPairs"): number => map.jobs.reduce((all, job) => all + job[field], 0);
+      expect(sum("tokenPairs")).toBeGreaterThanOrEqual(map.pairs);
+      expect(sum("computed")).toBeGreaterThanOrEqual(sum("tokenPairs"));
+    }
+  });
+
   it("put axes that a pattern leaves free inside the others, so that tiles of neighbours meet fewer", () => {
     const { allPairs, jobs } = patternMap(attentionKernel(clip(8, 14, 14, 3)));
     expect(jobs.reduce((sum, { computed }) => sum + computed, 0)).toBeLessThan(0.7 * allPairs);
