@@ -111,6 +111,12 @@ const renames: Codec<{ readonly [from: string]: string }> = {
   read: (reader) => Object.fromEntries(reader.list("[", () => [reader.name(), reader.name()] as const, "]")),
 };
 
+const scoreScale: Codec<number | null> = {
+  unsaid: null,
+  print: (value) => (value === null ? "" : printNumber(value)),
+  read: (reader) => reader.number(),
+};
+
 type WrittenAttrs<K extends Op> = Omit<Ops[K]["attrs"], "type">;
 /** Every attribute of every op, in the order they are printed; the type of an op that reads nothing stands in front of it. */
 export const attributeCodecs: {
@@ -142,6 +148,7 @@ export const attributeCodecs: {
     coordinates: word("pixels", "edges", "centres"),
     padding: word("zeros", "border"),
     normalize: word("softmax", "none"),
+    scale: scoreScale,
   },
   grid: {},
   prefix: {},

@@ -1,57 +1,98 @@
 import type { SampleAttrs } from "./graph.ts";
-import { extentsOf, sizeOfAll } from "./inferSample.ts";
+import { extentsOf, sampledOf, sizeOfAll } from "./inferSample.ts";
 import { tokensOf } from "./tokens.ts";
 import { type Extent, rowsOf, sizeOf, type TensorType } from "./types.ts";
 import { exampleOf, mapExamples, rowMap, type Value } from "./value.ts";
 
 /** What sampling means, point by point. `type` is the result's. */
 export const evaluateSample = (
-  [points, weights, ...maps]: readonly [points: Value, weights: Value, ...maps: readonly Value[]],
+  [points, weights, ...rest]: readonly [points: Value, weights: Value, ...rest: readonly Value[]],
   attrs: SampleAttrs,
   type: TensorType,
   batch: number,
 ): Value => {
+  const { query, keys, maps } = sampledOf(rest, attrs);
   const heads = extentsOf(points.type, attrs.heads);
   const headCount = sizeOfAll(heads);
-  const width = type.channels / headCount;
   const rows = rowsOf(points.type);
   const headOf = flatAlong(points.type, heads);
   const levelOf = flatAlong(points.type, extentsOf(points.type, attrs.levels));
   const resultRow = rowMap(type, points.type);
   const weightRow = rowMap(weights.type, points.type);
-  const origin = new Int32Array(rows);
-  const sampled = maps.map((map) => {
-    const [first, second] = attrs.axes.map((axis) => ({
-      size: sizeOf(map.type, axis) ?? 1,
-      step: stepOf(map.type, axis),
-    }));
-    const rowsOfMap = rowMap(map.type, points.type, (axis) => (attrs.axes.includes(axis) ? origin : undefined));
-    return { first: first ?? none, second: second ?? none, rows: rowsOfMap };
-  });
+  const queryRow = query === null ? resultRow : rowMap(query.type, points.type);
+  const samplers = { maps: maps.map(samplerOf), keys: keys.map(samplerOf) };
+  function samplerOf({ type: map }: Value): Sampler {
+    return sampler(map, points.type, attrs, headCount);
+  }
   return mapExamples(type, batch, (result, example) => {
     const at = exampleOf(points, example);
     const given = exampleOf(weights, example);
+    const asked = query === null ? null : exampleOf(query, example);
     const group = (row: number): number => (resultRow[row] ?? 0) * headCount + (headOf[row] ?? 0);
-    const raw = Float64Array.from(weightRow, (row) => given[row] ?? Number.NaN);
-    const weight = attrs.normalize === "none" ? raw : softmaxOf(raw, group, rowsOf(type) * headCount);
-    const values = maps.map((map) => exampleOf(map, example));
-    for (let row = 0; row < rows; row++) {
+    const valuesOf = (each: readonly Value[]): readonly Float64Array[] => each.map((map) => exampleOf(map, example));
+    const sampleInto = (
+      to: Float64Array,
+      start: number,
+      row: number,
+      [from, by]: readonly [readonly Float64Array[], readonly Sampler[]],
+      weight: number,
+    ): void => {
       const level = levelOf[row] ?? 0;
-      const map = sampled[level];
-      const from = values[level];
-      if (map === undefined || from === undefined) continue;
-      const to = (resultRow[row] ?? 0) * type.channels + (headOf[row] ?? 0) * width;
-      for (const a of cornersOf(at[row * 2] ?? Number.NaN, map.first.size, attrs)) {
-        for (const b of cornersOf(at[row * 2 + 1] ?? Number.NaN, map.second.size, attrs)) {
-          const share = a.weight * b.weight * (weight[row] ?? 0);
-          if (share === 0) continue;
-          const source = (map.rows[row] ?? 0) + a.index * map.first.step + b.index * map.second.step;
-          const start = source * type.channels + (headOf[row] ?? 0) * width;
-          for (let c = 0; c < width; c++) result[to + c] = (result[to + c] ?? 0) + share * (from[start + c] ?? 0);
-        }
-      }
+      const [map, values] = [by[level], from[level]];
+      if (map === undefined || values === undefined) return;
+      const place = [at[row * 2] ?? Number.NaN, at[row * 2 + 1] ?? Number.NaN] as const;
+      map({ row, place, head: headOf[row] ?? 0, weight, from: values, to, start });
+    };
+    const [keysAt, mapsAt] = [valuesOf(keys), valuesOf(maps)];
+    const width = asked === null ? 0 : (query?.type.channels ?? 0) / headCount;
+    const key = new Float64Array(width);
+    const scoreOf = (row: number): number => {
+      if (asked === null) return 0;
+      key.fill(0);
+      sampleInto(key, 0, row, [keysAt, samplers.keys], 1);
+      const start = ((queryRow[row] ?? 0) * headCount + (headOf[row] ?? 0)) * width;
+      return (attrs.scale ?? 0) * key.reduce((sum, each, c) => sum + each * (asked[start + c] ?? Number.NaN), 0);
+    };
+    const raw = Float64Array.from(weightRow, (from, row) => (given[from] ?? Number.NaN) + scoreOf(row));
+    const weight = attrs.normalize === "none" ? raw : softmaxOf(raw, group, rowsOf(type) * headCount);
+    const perHead = type.channels / headCount;
+    for (let row = 0; row < rows; row++) {
+      const start = (resultRow[row] ?? 0) * type.channels + (headOf[row] ?? 0) * perHead;
+      sampleInto(result, start, row, [mapsAt, samplers.maps], weight[row] ?? 0);
     }
   });
+};
+
+/** Adds `weight` times a map's pixels around a place to `to`, from `start` on. */
+type Sampler = (point: {
+  readonly row: number;
+  readonly place: readonly [first: number, second: number];
+  readonly head: number;
+  readonly weight: number;
+  readonly from: Float64Array;
+  readonly to: Float64Array;
+  readonly start: number;
+}) => void;
+
+const sampler = (map: TensorType, points: TensorType, attrs: SampleAttrs, heads: number): Sampler => {
+  const width = map.channels / heads;
+  const origin = new Int32Array(rowsOf(points));
+  const [first = none, second = none] = attrs.axes.map((axis) => ({
+    size: sizeOf(map, axis) ?? 1,
+    step: stepOf(map, axis),
+  }));
+  const rows = rowMap(map, points, (axis) => (attrs.axes.includes(axis) ? origin : undefined));
+  return ({ row, place, head, weight, from, to, start }) => {
+    for (const a of cornersOf(place[0], first.size, attrs)) {
+      for (const b of cornersOf(place[1], second.size, attrs)) {
+        const share = a.weight * b.weight * weight;
+        if (share === 0) continue;
+        const pixel = (rows[row] ?? 0) + a.index * first.step + b.index * second.step;
+        const source = pixel * map.channels + head * width;
+        for (let c = 0; c < width; c++) to[start + c] = (to[start + c] ?? 0) + share * (from[source + c] ?? 0);
+      }
+    }
+  };
 };
 
 const none = { size: 1, step: 0 };

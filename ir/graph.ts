@@ -84,7 +84,8 @@ export type Ops = {
   /**
    * Maps sampled at points that are data, weighted and summed: y[at] = sum over levels and `over` of weight * map(point).
    * The points' axes are those of the result, and those named in the attributes; a map has the two sampled ones, and any
-   * of the points' others. Weights lack the axes that they are the same along.
+   * of the points' others. Weights lack the axes that they are the same along. With a `scale`, the first of the maps is a
+   * query, and those of keys stand in front of as many of values: scale * query · key(point) is added to a point's weight.
    */
   sample: { inputs: readonly [points: ValueId, weights: ValueId, ...maps: ValueId[]]; attrs: SampleAttrs };
 
@@ -183,6 +184,8 @@ export type SampleAttrs = {
   readonly padding: "zeros" | "border";
   /** Softmax of the weights over levels and `over` together, or the weights as they are. */
   readonly normalize: "softmax" | "none";
+  /** Of the products of queries and sampled keys; null where weights alone are given. */
+  readonly scale: number | null;
 };
 
 /** Where in the author's source a value was made. Lines and columns count from 1. */

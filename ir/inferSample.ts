@@ -6,8 +6,17 @@ import { printType } from "./typeText.ts";
 
 type SampleTypes = readonly [points: TensorType, weights: TensorType, ...maps: readonly TensorType[]];
 
+/** What a sampling reads besides points and weights. */
+export type Sampled<T> = { readonly query: T | null; readonly keys: readonly T[]; readonly maps: readonly T[] };
+export const sampledOf = <T>(maps: readonly T[], { scale }: SampleAttrs): Sampled<T> => {
+  if (scale === null) return { query: null, keys: [], maps };
+  const levels = Math.floor((maps.length - 1) / 2);
+  return { query: maps[0] ?? null, keys: maps.slice(1, 1 + levels), maps: maps.slice(1 + levels) };
+};
+
 export const inferSample = (inputs: SampleTypes, attrs: SampleAttrs): TensorType => {
-  const [points, weights, ...maps] = inputs;
+  const [points, weights, ...rest] = inputs;
+  const { query, keys, maps } = sampledOf(rest, attrs);
   for (const type of inputs) withoutPrefix("sample", type);
   const first = maps[0];
   if (first === undefined) throw new GraphError("sample reads one map or more");
@@ -23,6 +32,11 @@ export const inferSample = (inputs: SampleTypes, attrs: SampleAttrs): TensorType
   const heads = sizeOfAll(extentsOf(points, attrs.heads));
   for (const map of maps) checkMap(map, first, points, heads, attrs);
   const named = [...attrs.heads, ...attrs.levels, ...attrs.over];
+  for (const [level, key] of keys.entries()) {
+    checkMap(key, keys[0] ?? key, points, heads, attrs);
+    checkKey(key, maps[level] ?? key, query ?? key, attrs);
+  }
+  if (query !== null) checkQuery(query, points, named);
   return {
     element: "float",
     batch: inputs.some(({ batch }) => batch),
@@ -66,6 +80,24 @@ const checkWeights = (weights: TensorType, points: TensorType): void => {
     if (sizeOf(points, axis) === size) continue;
     throw new GraphError(
       `sample: weights ${printType(weights)} and points ${printType(points)} differ along "${axis}"`,
+    );
+  }
+};
+
+const checkKey = (key: TensorType, map: TensorType, query: TensorType, { axes }: SampleAttrs): void => {
+  if (key.channels !== query.channels)
+    throw new GraphError(`sample: a query ${printType(query)} and keys ${printType(key)} differ in channels`);
+  for (const axis of axes)
+    if (sizeOf(key, axis) !== sizeOf(map, axis))
+      throw new GraphError(`sample: keys ${printType(key)} and values ${printType(map)} differ along "${axis}"`);
+};
+
+const checkQuery = (query: TensorType, points: TensorType, named: readonly string[]): void => {
+  for (const { axis, size } of query.axes) {
+    if (!named.includes(axis) && sizeOf(points, axis) === size) continue;
+    throw new GraphError(
+      `sample: a query ${printType(query)} has the axis "${axis}", which the result of points ${printType(points)} does not have so`,
+      "a query has a run of channels for each head, and no axis of heads, levels or points",
     );
   }
 };

@@ -8,6 +8,14 @@ export type DeformableOptions<P extends Axis, H extends P, L extends P, O extend
   readonly points: Grid<P>;
   /** A weight or a logit for each point; it may lack axes along which it is the same. One where none is given. */
   readonly weights?: AnyGrid;
+  /**
+   * Scores in place of given weights, or added to them: scale · query · key, the key sampled where the value is. A query
+   * for each token of the result, and a map of keys for each map, with equal runs of channels for the heads.
+   */
+  readonly query?: Grid<Exclude<P, H | L | O>>;
+  readonly keys?: readonly AnyGrid[];
+  /** By default 1 / sqrt(channels of a query's head). */
+  readonly scale?: number;
   /** The axes of a map that are sampled: what the points' first channel is a position on, then the second. */
   readonly axes: readonly [Axis, Axis];
   /** The points' axis that numbers runs of channels: each head has points of its own. */
@@ -23,7 +31,7 @@ export type DeformableOptions<P extends Axis, H extends P, L extends P, O extend
   readonly coordinates?: "pixels" | "edges" | "centres";
   /** What is read outside of a map: zeros, or the pixels at its border. */
   readonly padding?: "zeros" | "border";
-  /** Softmax of the weights over levels and `over` together, or the weights as they are. By default softmax where weights are given. */
+  /** Softmax of the weights over levels and `over` together, or the weights as they are. By default softmax where weights or keys are given. */
   readonly normalize?: "softmax" | "none";
 };
 
@@ -31,12 +39,20 @@ export type DeformableOptions<P extends Axis, H extends P, L extends P, O extend
  * Maps sampled bilinearly at points that are data, weighted and summed over levels and the axes `over` (arXiv 2010.04159,
  * equation 3). A map has the two axes that are sampled, and any other axis of the points: a point then reads at its own
  * position there. Points that are not numbers read nothing.
+ *
+ *     deformable(values, { points, query, keys, axes: ["h", "w"], heads: "head", over: ["point"] })
  */
 export function deformable<P extends Axis, H extends P = never, L extends P = never, O extends P = never>(
   maps: readonly AnyGrid[],
   options: DeformableOptions<P, H, L, O>,
 ): Grid<Exclude<P, H | L | O>> {
-  const { points, weights, axes, heads, levels, over = [] } = options;
+  const { points, weights, axes, heads, levels, over = [], query, keys = [] } = options;
+  if ((query === undefined) !== (keys.length === 0) || (query !== undefined && keys.length !== maps.length))
+    fail("bad-argument", {
+      op: "deformable",
+      problem: `there are ${maps.length} maps, ${keys.length} of keys, and ${query === undefined ? "no" : "a"} query: scores need a query, and keys for each map`,
+    });
+  const headCount = heads === undefined ? 1 : points.extent(heads);
   const attrs = {
     axes,
     heads: heads === undefined ? [] : [heads],
@@ -44,10 +60,12 @@ export function deformable<P extends Axis, H extends P = never, L extends P = ne
     over,
     coordinates: options.coordinates ?? "pixels",
     padding: options.padding ?? "zeros",
-    normalize: options.normalize ?? (weights === undefined ? "none" : "softmax"),
+    normalize: options.normalize ?? (weights === undefined && query === undefined ? "none" : "softmax"),
+    scale: query === undefined ? null : (options.scale ?? 1 / Math.sqrt(query.channels / headCount)),
   } as const;
-  const given = weights ?? constant({}, [[1]]);
-  return gridOf(append("sample", [points.value, given.value, ...maps.map(({ value }) => value)], attrs));
+  const given = weights ?? constant({}, [[query === undefined ? 1 : 0]]);
+  const read = [...(query === undefined ? [] : [query, ...keys]), ...maps];
+  return gridOf(append("sample", [points.value, given.value, ...read.map(({ value }) => value)], attrs));
 }
 
 /** Numbers that the model knows: a run of channels for each token, the last axis fastest. */

@@ -2,11 +2,11 @@ import { eq, literal, select, variable } from "../../ir/scalarBuild.ts";
 import type { Scalar } from "../../ir/scalar.ts";
 import { invariant } from "../diagnostics.ts";
 import { operandOf } from "../schedule/elementRuns.ts";
-import type { Access, Computed, EmittedKernel, KernelHeader, SampleKernel } from "../schedule/kernels.ts";
+import type { Access, Computed, EmittedKernel, KernelHeader, SampleKernel, SampleLevel } from "../schedule/kernels.ts";
 import { written } from "../schedule/mapPlan.ts";
 import { planSample, sampleGrid, type SamplePlan } from "../schedule/samplePlan.ts";
 import { printCudaLocals } from "./cudaLocals.ts";
-import { printCuda, printIndex } from "./cudaScalar.ts";
+import { floatLiteral, printCuda, printIndex } from "./cudaScalar.ts";
 import type { CudaScope } from "./cudaTypes.ts";
 import {
   arrayNames,
@@ -50,6 +50,18 @@ type SampleView = {
   readonly second: string;
   readonly map: string;
   readonly values: string;
+  /** Where scores are computed: of keys at the points, and of queries, `r` and `h` being known. */
+  readonly scores: {
+    readonly scale: string;
+    readonly width: number;
+    readonly run: number;
+    readonly lanes: number;
+    readonly query: string;
+    readonly queryStep: number;
+    readonly map: string;
+    readonly values: string;
+    readonly levels: readonly LevelView[];
+  } | null;
   /** For result j of a run. */
   readonly result: readonly string[];
   readonly stores: readonly string[];
@@ -82,7 +94,7 @@ function sampleView(kernel: SampleKernel, plan: SamplePlan, header: KernelHeader
   const isWritten = written(kernel.stores);
   const names = arrayNames(operands, isWritten);
   const scope: CudaScope = { variables: indexScope({ r: "r", h: "h", g: "g", p: "p" }, plan.ranges) };
-  for (const { values } of levels)
+  for (const { values } of [...levels, ...(kernel.scores?.keys ?? [])])
     invariant(
       operandOf(operands, values).exampleSize < 2 ** 31,
       "a map of an example has more elements than fovea counts",
@@ -91,9 +103,6 @@ function sampleView(kernel: SampleKernel, plan: SamplePlan, header: KernelHeader
   const [first, second] = kernel.position;
   const weight = computedText([kernel.weight], "a", { kernel, names, scope, plan });
   const position = computedText([first, second], "b", { kernel, names, scope, plan });
-  const steps = levels.map(({ sizes, steps: [a, b] }) => [sizes[0] > 1 ? a : 0, sizes[1] > 1 ? b : 0] as const);
-  const ofLevel = (scalars: readonly Scalar[]): string => printCuda(byLevel(scalars), scope, "int");
-  const numbers = (each: readonly number[]): string => ofLevel(each.map(literal));
   const runs = { along: "n", width: plan.run, ranges: plan.ranges };
   const stores = kernel.stores.map((access) => elementText(access, operands, names, runs));
   const lane: CudaScope = { variables: indexScope({ r: "r", n: "n" }, plan.ranges) };
@@ -107,14 +116,7 @@ function sampleView(kernel: SampleKernel, plan: SamplePlan, header: KernelHeader
     items: plan.items,
     heads: kernel.heads,
     width: kernel.width,
-    levels: levels.map((level, number) => ({
-      number,
-      array: names[level.values.operand] ?? "",
-      shape: level.sizes.join(" x "),
-      firstStep: steps[number]?.[0] ?? 0,
-      secondStep: steps[number]?.[1] ?? 0,
-      channelStep: level.channelStep,
-    })),
+    levels: levelViews(levels, names),
     points: kernel.points,
     run: plan.run,
     softmax: kernel.normalize === "softmax",
@@ -126,16 +128,43 @@ function sampleView(kernel: SampleKernel, plan: SamplePlan, header: KernelHeader
     position: position.statements,
     first: position.values[0] ?? "",
     second: position.values[1] ?? "",
-    map: [
-      ...[0, 1].map((axis) => numbers(levels.map(({ sizes }) => sizes[axis] ?? 1))),
-      ...[0, 1].map((axis) => numbers(levels.map(({ steps: each }) => each[axis] ?? 0))),
-    ].join(", "),
+    map: mapText(levels, scope),
     values: printIndex(byLevel(levels.map(({ values }) => values.offset)), scope),
+    scores: kernel.scores && {
+      scale: floatLiteral(kernel.scores.scale),
+      width: kernel.scores.width,
+      run: plan.keyRun,
+      lanes: plan.keyLanes,
+      query: `${names[kernel.scores.query.operand] ?? ""} + ${printIndex(kernel.scores.query.offset, scope)}`,
+      queryStep: kernel.scores.queryStep,
+      map: mapText(kernel.scores.keys, scope),
+      values: printIndex(byLevel(kernel.scores.keys.map(({ values }) => values.offset)), scope),
+      levels: levelViews(kernel.scores.keys, names),
+    },
     result:
       alone.length === 0 ? [] : ["const int n = n0 + j;", ...alone.map((text) => storeOne(text, "value[j]", lane))],
     stores: stores.filter(({ form }) => form === "run").map((text) => storeRun(text, "value", base)),
   };
 }
+
+const levelViews = (levels: readonly SampleLevel[], names: readonly string[]): readonly LevelView[] =>
+  levels.map(({ sizes, steps, values, channelStep }, number) => ({
+    number,
+    array: names[values.operand] ?? "",
+    shape: sizes.join(" x "),
+    firstStep: sizes[0] > 1 ? steps[0] : 0,
+    secondStep: sizes[1] > 1 ? steps[1] : 0,
+    channelStep,
+  }));
+
+/** Extents and steps of the level's map. */
+const mapText = (levels: readonly SampleLevel[], scope: CudaScope): string => {
+  const ofLevel = (numbers: readonly number[]): string => printCuda(byLevel(numbers.map(literal)), scope, "int");
+  return [
+    ...[0, 1].map((axis) => ofLevel(levels.map(({ sizes }) => sizes[axis] ?? 1))),
+    ...[0, 1].map((axis) => ofLevel(levels.map(({ steps }) => steps[axis] ?? 0))),
+  ].join(", ");
+};
 
 /** One expression for each level. */
 const byLevel = (scalars: readonly Scalar[]): Scalar => {

@@ -78,7 +78,7 @@ const isVector = (type: TensorType | undefined, channels: number): boolean =>
 
 /** Whoever loads rows by address finds columns as well; others would join the product themselves, or copy. */
 const takesColumns = (reader: Node | "output"): boolean =>
-  reader !== "output" && (reader.op === "attend" || reader.op === "channels" || reader.op === "unpack");
+  reader !== "output" && ["attend", "sample", "channels", "unpack"].includes(reader.op);
 
 /** Points are loaded by address, from wherever these views say. */
 const movesTokens = (reader: Node | "output"): boolean =>

@@ -189,6 +189,16 @@ export type SampleKernel = {
   /** Positions on the two axes in pixels, 0 the centre of the first. */
   readonly position: readonly [first: Computed, second: Computed];
   readonly weight: Computed;
+  /** What is added to a weight: scale times the product of the query and the key sampled at the point. */
+  readonly scores: {
+    readonly scale: number;
+    /** Channels of a head. */
+    readonly width: number;
+    /** Channel 0 of the head, in `r` and `h`; channels are `queryStep` elements apart. */
+    readonly query: Access;
+    readonly queryStep: number;
+    readonly keys: readonly SampleLevel[];
+  } | null;
   readonly normalize: "softmax" | "none";
   readonly padding: "zeros" | "border";
   readonly stores: readonly Access[];

@@ -65,6 +65,25 @@ describe("deformable", () => {
       /has the axis "t", which points .* do not have so/,
     );
   });
+
+  test("scores by keys where a query is given, by the root of its channels", () => {
+    const graph = traceImage((x) => deformable([x, x], { points: pointsOf(x), query: x, keys: [x, x], ...options }));
+    expect(
+      nodesOf(graph, "sample").map(({ inputs, attrs: { normalize, scale } }) => [inputs.length, normalize, scale]),
+    ).toEqual([[7, "softmax", 1 / Math.sqrt(2)]]);
+  });
+
+  test("refuses a query without keys, and keys of other channels or extents", () => {
+    expect(refused((x) => deformable([x, x], { points: pointsOf(x), query: x, ...options }))).toMatch(
+      /there are 2 maps, 0 of keys, and a query: scores need a query, and keys for each map/,
+    );
+    expect(
+      refused((x) => deformable([x, x], { points: pointsOf(x), query: x, keys: [x, x.split(2, 6)[1]], ...options })),
+    ).toMatch(/maps .* and .* differ in channels/);
+    expect(
+      refused((x) => deformable([x, x], { points: pointsOf(x), query: x, keys: [x, x.slice("h", 0, 3)], ...options })),
+    ).toMatch(/keys .* and values .* differ along "h"/);
+  });
 });
 
 test("a constant has a token for each position of its grid", () => {

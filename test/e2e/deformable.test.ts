@@ -1,6 +1,9 @@
 import { describe, expect, test } from "vitest";
+import { deformable as sampled, Linear, Module } from "fovea";
+import { compileGraph } from "../../compiler/compile.ts";
 import deformable from "../../models/deformable.ts";
 import { deviceErrors } from "../support/agreement.ts";
+import { type Image, traceModule } from "../support/trace.ts";
 
 const pyramid = {
   n_levels: 3,
@@ -46,5 +49,43 @@ describe.each(networks)("%s", (_name, entry, config) => {
     });
     expect(errors.size).toBeGreaterThan(0);
     for (const [name, error] of errors) expect({ name, error }).toSatisfy(() => error < tolerances[precision]);
+  });
+});
+
+/** Weights scored against the keys at a few points, which queries place. */
+class Scored extends Module {
+  q = new Linear(24);
+  k = new Linear(24);
+  v = new Linear(12);
+  offsets = new Linear(2 * 3 * 4);
+  proj = new Linear(8);
+
+  forward({ x }: { x: Image }) {
+    const points = this.offsets(x).unpack({ head: 3, point: 4 });
+    const attended = sampled([this.v(x)], {
+      points,
+      query: this.q(x),
+      keys: [this.k(x)],
+      axes: ["h", "w"],
+      heads: "head",
+      over: ["point"],
+    });
+    return { y: this.proj(attended) };
+  }
+}
+
+describe("keys at points that queries place", () => {
+  const graph = traceModule(new Scored());
+
+  test("are three kernels: queries, keys, values and points, sampling, the result", () => {
+    const { program } = compileGraph(graph, { precision: "bf16", batch: { min: 1, max: 4 }, keep: false });
+    const families = new Map(program.kernels.map(({ name, family }) => [name, family]));
+    expect(program.steps.map(({ kernel }) => families.get(kernel))).toEqual(["products", "sample", "gemm"]);
+  });
+
+  test.each(["f32", "bf16", "f16"] as const)("are what the evaluator scores, in %s", async (precision) => {
+    const errors = await deviceErrors(graph, { precision, keep: false, batch: 3 });
+    for (const [name, error] of errors)
+      expect({ name, error }).toSatisfy(() => error < { ...tolerances, f16: 1e-2 }[precision]);
   });
 });

@@ -351,23 +351,26 @@ const byPosition: { readonly [K in Exclude<Op, "input" | "parameter">]: Rule<K> 
     },
   expand: (_, inputs) => first(inputs).of,
   sample:
-    (attrs, [points = first([]), weights = first([]), ...maps], type) =>
+    (attrs, [points = first([]), weights = first([]), ...rest], type) =>
     (b, at, p, c) => {
       const extents = (axes: readonly string[]) =>
         axes.map((axis) => ({ axis, size: sizeOf(points.type, axis) ?? Number.NaN }));
       const heads = extents(attrs.heads);
-      const width = type.channels / positionsOf(heads).length;
-      const own = { ...at, ...spread(heads, Math.floor(c / width)) };
+      const headCount = positionsOf(heads).length;
+      const width = type.channels / headCount;
+      const head = Math.floor(c / width);
+      const own = { ...at, ...spread(heads, head) };
+      const levels = positionsOf(extents(attrs.levels)).length;
+      // A query, keys and values; or values alone.
+      const [query] = attrs.scale === null ? [] : rest;
+      const maps = rest.slice(-levels);
       const all = positionsOf(extents([...attrs.levels, ...attrs.over])).map((other) => ({ ...own, ...other }));
-      const weight = all.map((where) => repeated(weights, b, where, p, 0));
-      const most = Math.max(...weight);
-      const total = sum(weight.map((score) => Math.exp(score - most)));
-      // Every pixel of the map, by how near it is to the point.
-      const sampled = all.map((where) => {
-        const map = maps[flat(extents(attrs.levels), where)] ?? first([]);
-        const hats = attrs.axes.map((axis, channel) => {
+      // Every pixel of a map, by how near it is to the point.
+      const sampledAt = (of: readonly Field[], where: (typeof all)[number], channel: number): number => {
+        const map = of[flat(extents(attrs.levels), where)] ?? first([]);
+        const hats = attrs.axes.map((axis, i) => {
           const size = sizeOf(map.type, axis) ?? Number.NaN;
-          const given = points.of(b, where, p, channel);
+          const given = points.of(b, where, p, i);
           const free = { pixels: given, edges: given * size - 0.5, centres: given * (size - 1) }[attrs.coordinates];
           const position = attrs.padding === "border" ? Math.max(0, Math.min(free, size - 1)) : free;
           return range(size).map((pixel) => ({ axis, pixel, near: Math.max(0, 1 - Math.abs(position - pixel)) }));
@@ -377,15 +380,25 @@ const byPosition: { readonly [K in Exclude<Op, "input" | "parameter">]: Rule<K> 
           rows.flatMap((y) =>
             columns.map((x) => {
               const near = y.near * x.near;
-              return near > 0 ? near * map.of(b, { ...where, [y.axis]: y.pixel, [x.axis]: x.pixel }, p, c) : 0;
+              return near > 0 ? near * map.of(b, { ...where, [y.axis]: y.pixel, [x.axis]: x.pixel }, p, channel) : 0;
             }),
           ),
         );
-      });
+      };
+      const scoreOf = (where: (typeof all)[number]): number => {
+        if (query === undefined) return 0;
+        const each = query.type.channels / headCount;
+        const channels = range(each).map((i) => head * each + i);
+        const keys = rest.slice(1, 1 + levels);
+        return (attrs.scale ?? 0) * sum(channels.map((i) => repeated(query, b, at, p, i) * sampledAt(keys, where, i)));
+      };
+      const weight = all.map((where) => repeated(weights, b, where, p, 0) + scoreOf(where));
+      const most = Math.max(...weight);
+      const total = sum(weight.map((score) => Math.exp(score - most)));
       return sum(
-        sampled.map((value, i) => {
+        all.map((where, i) => {
           const score = weight[i] ?? Number.NaN;
-          return value * (attrs.normalize === "softmax" ? Math.exp(score - most) / total : score);
+          return sampledAt(maps, where, c) * (attrs.normalize === "softmax" ? Math.exp(score - most) / total : score);
         }),
       );
     },

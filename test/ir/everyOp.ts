@@ -82,6 +82,14 @@ export const everyOp: { readonly [K in Op]: readonly string[] } = {
 %1: [1] = constant {values=[0.5]}
 %2: [h 4, w 3; 2] = parameter {name="map", shape=[4, 3, 2], layout="h w c"}
 %3 = sample %0, %1, %2 {axes=[h, w], heads=[], levels=[], over=[], coordinates=centres, padding=zeros, normalize=none}`,
+    `%0: [b, q 3, head 2, level 2, point 3; 2] = input {name="at", layout="b q head level point c"}
+%1: [1] = constant {values=[0]}
+%2: [b, q 3; 8] = input {name="query", layout="b q c"}
+%3: [b, h 4, w 3; 8] = input {name="key0", layout="b h w c"}
+%4: [b, h 1, w 2; 8] = input {name="key1", layout="b h w c"}
+%5: [b, h 4, w 3; 6] = input {name="x", layout="b h w c"}
+%6: [b, h 1, w 2; 6] = input {name="y", layout="b h w c"}
+%7 = sample %0, %1, %2, %3, %4, %5, %6 {axes=[w, h], heads=[head], levels=[level], over=[point], coordinates=pixels, padding=zeros, normalize=softmax, scale=0.5}`,
   ],
   grid: [`%0: [b, prefix 1, h 3; 2] = input {name="x", layout="b (prefix | h) c"}\n%1 = grid %0`],
   prefix: [`%0: [b, prefix 2 over t, t 2, h 3; 2] = input {name="x", layout="b t (prefix | h) c"}\n%1 = prefix %0`],

@@ -94,6 +94,41 @@ describe.each(["f32", "bf16", "f16"] as const)("the official op's shapes in %s",
   });
 });
 
+const scored: SampleCase = { ...published, levels: pyramid, queries: 11, heads: 3, points: 3, width: 16, keyWidth: 32 };
+
+describe.each(["f32", "bf16", "f16"] as const)("points scored by the keys there, in %s", (precision) => {
+  const batch = 2;
+  const wide = precision === "f32" ? 4 : 8;
+  const cases = (
+    [
+      ["keys wider than values", {}, wide, 32 / wide],
+      ["odd channels", { width: 5, keyWidth: 7 }, 1, 8],
+      ["keys of more runs than lanes", { heads: 1, keyWidth: 520 }, wide, 32],
+      [
+        "points at borders and nowhere",
+        { keyWidth: 24, coordinates: "pixels", positions: hostile },
+        wide,
+        precision === "f32" ? 8 : 4,
+      ],
+      ["the border beyond a map", { keyWidth: 8, padding: "border", positions: hostile }, wide, 8 / wide],
+      ["as they are, without softmax", { normalize: "none", points: 2 }, wide, 32 / wide],
+    ] satisfies readonly (readonly [string, Partial<SampleCase>, number, number])[]
+  ).map(([name, differs, run, lanes], i) => {
+    const test: SampleCase = { ...scored, precision, weight: (index) => Math.sin(index), ...differs };
+    const inputs = inputsOf(test);
+    return { name, test, run, lanes, inputs, launch: sampleLaunch(test, inputs, batch, `sample_${i}`) };
+  });
+
+  it("agree with the evaluator", { timeout: 120_000 }, async () => {
+    const image = await imageOf("samples", inOneText(cases.map(({ launch }) => launch)));
+    for (const { name, test, run, lanes, inputs, launch } of cases) {
+      expect([planSample(kernelOf(test)).keyRun, planSample(kernelOf(test)).keyLanes], name).toEqual([run, lanes]);
+      const { error } = worstError(resultOf(test, await launchIn(image, launch)), evaluated(test, inputs, batch));
+      expect(error, name).toBeLessThanOrEqual(4 * tolerance[precision]);
+    }
+  });
+});
+
 describe("points that are not numbers, or infinite", () => {
   // Pairs of (0, NaN) and (1, infinity).
   const test: SampleCase = {
@@ -187,6 +222,34 @@ describe("sampling", () => {
     expect(planSample(kernel).run * 2).toBe(16);
     expect(maps.every(({ read }) => read.bytes % 16 === 0 && read.bytes <= 16 * 32 * read.requests)).toBe(true);
     expect(bytes / (32 * sectors)).toBeGreaterThanOrEqual(least);
+  });
+
+  it("reads keys, like values, by whole accesses, and stores nothing but the result", async () => {
+    const test: SampleCase = {
+      ...scored,
+      levels: [
+        [20, 22],
+        [10, 11],
+      ],
+      queries: 48,
+      heads: 4,
+      points: 4,
+      width: 32,
+      precision: "bf16",
+    };
+    const kernel = kernelOf(test);
+    const { counters } = await runCase(test, { races: 0 });
+    const keys = new Set(kernel.scores?.keys.map(({ values }) => values.operand));
+    const read = counters.buffers.flatMap((each) =>
+      "parameter" in each && keys.has(each.parameter) ? [each.read] : [],
+    );
+    const [bytes, sectors] = [
+      read.reduce((sum, each) => sum + each.bytes, 0),
+      read.reduce((sum, each) => sum + each.sectors, 0),
+    ];
+    expect(read).toHaveLength(2);
+    expect(bytes / (32 * sectors)).toBeGreaterThanOrEqual(0.9);
+    expect(counters.global.written.bytes).toBe(2 * 48 * 4 * 32 * 2);
   });
 
   it("is written as reviewed", async () => {

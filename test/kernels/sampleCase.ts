@@ -17,6 +17,8 @@ export type SampleCase = {
   /** Channels of a head. */
   readonly width: number;
   readonly precision: Precision;
+  /** Channels of a head of queries and of maps of keys, where scores are computed of them. */
+  readonly keyWidth?: number;
   readonly coordinates?: "pixels" | "edges" | "centres";
   readonly padding?: "zeros" | "border";
   readonly normalize?: "softmax" | "none";
@@ -40,21 +42,28 @@ const batch = 2;
 const graphOf = (test: SampleCase): string => {
   const { levels, queries, heads, points, width } = test;
   const axes = `q ${queries}, head ${heads}, level ${levels.length}, point ${points}`;
-  const maps = levels.map(
-    ([h, w], i) => `%${i + 2}: [b, h ${h}, w ${w}; ${heads * width}] = input {name="x${i}", layout="b h w c"}`,
-  );
+  const scored = test.keyWidth !== undefined;
+  const map = (name: string, [h, w]: readonly [number, number], channels: number): string =>
+    `[b, h ${h}, w ${w}; ${heads * channels}] = input {name="${name}", layout="b h w c"}`;
+  const inputs = [
+    ...(scored ? [`[b, q ${queries}; ${heads * (test.keyWidth ?? 0)}] = input {name="query", layout="b q c"}`] : []),
+    ...(scored ? levels.map((size, i) => map(`k${i}`, size, test.keyWidth ?? 0)) : []),
+    ...levels.map((size, i) => map(`x${i}`, size, width)),
+  ].map((line, i) => `%${i + 2}: ${line}`);
   const attributes = [
     "axes=[w, h], heads=[head], levels=[level], over=[point]",
     `coordinates=${test.coordinates ?? "edges"}`,
     `padding=${test.padding ?? "zeros"}`,
     `normalize=${test.normalize ?? "softmax"}`,
+    ...(scored ? ["scale=0.25"] : []),
   ].join(", ");
+  const result = inputs.length + 2;
   return `graph "sample"
 %0: [b, ${axes}; 2] = input {name="points", layout="b q head level point c"}
 %1: [b, ${axes}; 1] = input {name="weights", layout="b q head level point"}
-${maps.join("\n")}
-%${levels.length + 2} = sample ${[0, 1, ...levels.map((_, i) => i + 2)].map((id) => `%${id}`).join(", ")} {${attributes}}
-output "y" = %${levels.length + 2} "b q c"
+${inputs.join("\n")}
+%${result} = sample ${Array.from({ length: result }, (_, id) => `%${id}`).join(", ")} {${attributes}}
+output "y" = %${result} "b q c"
 `;
 };
 
@@ -63,7 +72,12 @@ export const kernelOf = (test: SampleCase): SampleKernel => {
   if (first?.kernel.kind !== "sample") throw new Error("no sampling kernel");
   const { kernel } = first;
   // A caller's maps are float32; those of a network are not.
-  const inner = new Set([...kernel.levels.map(({ values }) => values.operand), ...kernel.stores.map((s) => s.operand)]);
+  const { scores } = kernel;
+  const inner = new Set([
+    ...[...kernel.levels, ...(scores?.keys ?? [])].map(({ values }) => values.operand),
+    ...(scores === null ? [] : [scores.query.operand]),
+    ...kernel.stores.map((s) => s.operand),
+  ]);
   const operands = kernel.operands.map((operand, i) =>
     inner.has(i) ? { ...operand, storage: test.precision } : operand,
   );
@@ -119,13 +133,27 @@ export function inputsOf(test: SampleCase): SampleInputs {
   );
   const weights = normal(2, count, -40, 3).map((value, i) => test.weight?.(i) ?? value);
   const kernel = kernelOf(test);
+  const drawnMap = (seed: number, rows: number, channels: number, mean: number): Float64Array => {
+    const size = rows * heads * channels;
+    return normal(seed, elementsOf({ storage: "f32", exampleSize: size, exampleStride: size }, batch), mean, 1);
+  };
   const maps = levels.map(([h, w], i) => {
-    const elements = elementsOf(
-      { storage: "f32", exampleSize: h * w * heads * width, exampleStride: h * w * heads * width },
-      batch,
-    );
-    const map = normal(i + 3, elements, 2, 1).map((value, index) => test.values?.(index) ?? value);
+    const map = drawnMap(i + 3, h * w, width, 2).map((value, index) => test.values?.(index) ?? value);
     return [`x${i}`, stored(map, kernel.precision)] as const;
   });
-  return { points: stored(at, "f32"), weights: stored(weights, "f32"), ...Object.fromEntries(maps) };
+  const { keyWidth } = test;
+  const scored =
+    keyWidth === undefined
+      ? []
+      : [
+          ["query", stored(drawnMap(91, queries, keyWidth, 0), kernel.precision)] as const,
+          ...levels.map(
+            ([h, w], i) => [`k${i}`, stored(drawnMap(i + 92, h * w, keyWidth, 0), kernel.precision)] as const,
+          ),
+        ];
+  return {
+    points: stored(at, "f32"),
+    weights: stored(weights, "f32"),
+    ...Object.fromEntries([...scored, ...maps]),
+  };
 }

@@ -19,6 +19,8 @@ const cases: { readonly [name: string]: SampleCase } = {
   bf16: pyramid,
   f16: { ...pyramid, precision: "f16" },
   f32: { ...pyramid, precision: "f32" },
+  scored: { ...pyramid, keyWidth: 32 },
+  "scored-f32": { ...pyramid, precision: "f32", keyWidth: 30 },
   odd: { ...pyramid, width: 71 },
   border: { ...pyramid, width: 30, padding: "border", coordinates: "centres", normalize: "none" },
 };
@@ -26,7 +28,7 @@ const cases: { readonly [name: string]: SampleCase } = {
 describeCompiles(
   "sampling kernels",
   Object.entries(cases).map(([differs, test]) => {
-    const name = `sample_${differs}`;
+    const name = `sample_${differs.replace("-", "_")}`;
     return { name, family: "sample", source: emitSample(kernelOf(test), { ...header, name }).source };
   }),
 );

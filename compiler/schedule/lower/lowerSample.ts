@@ -1,5 +1,5 @@
 import type { NodeOf, ValueId } from "../../../ir/graph.ts";
-import { extentsOf, sizeOfAll } from "../../../ir/inferSample.ts";
+import { extentsOf, sampledOf, sizeOfAll } from "../../../ir/inferSample.ts";
 import { add, argument, eq, literal, mul, select, sub, variable } from "../../../ir/scalarBuild.ts";
 import type { Ranges } from "../../../ir/scalarRange.ts";
 import { linearIn } from "../../../ir/scalarRuns.ts";
@@ -17,7 +17,8 @@ import { describe, launchWork, originOf } from "./origin.ts";
 export const lowerSample = (context: Context, node: NodeOf<"sample">): Launch => {
   const into = createOperands(context);
   const { attrs, type } = node;
-  const [points, weights, ...maps] = node.inputs;
+  const [points, weights, ...rest] = node.inputs;
+  const { query, keys, maps } = sampledOf<ValueId>(rest, attrs);
   const pointsType = context.roles.node(points).type;
   const headAxes = extentsOf(pointsType, attrs.heads);
   const levelAxes = extentsOf(pointsType, attrs.levels);
@@ -25,7 +26,8 @@ export const lowerSample = (context: Context, node: NodeOf<"sample">): Launch =>
   const heads = sizeOfAll(headAxes);
   const count = sizeOfAll(overAxes);
   const width = type.channels / heads;
-  if (count * maps.length > mostPoints) refusePoints(node, count * maps.length);
+  const most = mostPoints(query !== null);
+  if (count * maps.length > most) refusePoints(node, count * maps.length, most);
   const at: Coordinates = {
     ...unflatten(type.axes, variable("r")),
     ...unflatten(headAxes, variable("h")),
@@ -56,6 +58,7 @@ export const lowerSample = (context: Context, node: NodeOf<"sample">): Launch =>
     levels: maps.map((id) => levelOf(context, node, id, at, width, ranges, into)),
     position: [position(0), position(1)],
     weight: computed(weights, 0),
+    scores: scoresOf(context, node, { query, keys, at, heads, ranges, into }),
     normalize: attrs.normalize,
     padding: attrs.padding,
     stores: storesOf(context, node.id, into),
@@ -72,7 +75,7 @@ export const lowerSample = (context: Context, node: NodeOf<"sample">): Launch =>
     inPlace: [],
     origin: originOf(context, node, node.id),
     shapes: describe(context, node, node.id),
-    work: launchWork(context, node, node.id, 2 * corners * width),
+    work: launchWork(context, node, node.id, 2 * corners * (width + (kernel.scores?.width ?? 0))),
   };
 };
 
@@ -122,6 +125,37 @@ const computedAt = (
 const ownAxes = (type: TensorType, at: Coordinates): Coordinates =>
   Object.fromEntries(type.axes.map(({ axis }) => [axis, at[axis] ?? literal(0)]));
 
+type ScoreParts = {
+  readonly query: ValueId | null;
+  readonly keys: readonly ValueId[];
+  readonly at: Coordinates;
+  readonly heads: number;
+  readonly ranges: Ranges;
+  readonly into: Operands;
+};
+
+const scoresOf = (
+  context: Context,
+  node: NodeOf<"sample">,
+  { query, keys, at, heads, ranges, into }: ScoreParts,
+): SampleKernel["scores"] => {
+  if (query === null) return null;
+  const view = context.view(query);
+  const width = view.type.channels / heads;
+  const all: Ranges = { ...ranges, c: { min: 0, max: width - 1 } };
+  const place = into.access(view.grid(ownAxes(view.type, at), add(mul(variable("h"), width), variable("c"))), all);
+  const line = linearIn(place.offset, "c", all);
+  const certain = place.valid.kind === "number" && place.valid.value === 1;
+  if (line === undefined || !certain) return refuse(node, "a query's channels");
+  return {
+    scale: node.attrs.scale ?? 1,
+    width,
+    query: { ...place, offset: line.rest },
+    queryStep: line.coefficient,
+    keys: keys.map((id) => levelOf(context, node, id, at, width, ranges, into)),
+  };
+};
+
 const levelOf = (
   context: Context,
   node: NodeOf<"sample">,
@@ -145,7 +179,8 @@ const levelOf = (
   let rest = place.offset;
   const stepOf = (name: string): number => {
     const line = linearIn(rest, name, all);
-    if (line === undefined || place.valid.kind !== "number" || place.valid.value === 0) return refuse(node);
+    if (line === undefined || place.valid.kind !== "number" || place.valid.value === 0)
+      return refuse(node, "a map's pixels");
     rest = line.rest;
     return line.coefficient;
   };
@@ -154,12 +189,12 @@ const levelOf = (
   return { sizes, steps, channelStep, values: { ...place, offset: rest } };
 };
 
-const refusePoints = (node: NodeOf<"sample">, points: number): never => {
+const refusePoints = (node: NodeOf<"sample">, points: number, most: number): never => {
   throw compileError(
     "unsupported-op",
     {
       op: "deformable",
-      because: `each head of a query looks at ${points} points over all levels and frames, and a kernel holds ${mostPoints}`,
+      because: `each head of a query looks at ${points} points over all levels and frames, and a kernel holds ${most}`,
     },
     {
       span: node.span,
@@ -168,10 +203,10 @@ const refusePoints = (node: NodeOf<"sample">, points: number): never => {
   );
 };
 
-const refuse = (node: NodeOf<"sample">): never => {
+const refuse = (node: NodeOf<"sample">, what: string): never => {
   throw compileError(
     "unsupported-op",
-    { op: "deformable", because: "a map's pixels do not lie evenly in memory" },
+    { op: "deformable", because: `${what} do not lie evenly in memory` },
     { span: node.span, hint: "sample what a layer computes, or slices of it" },
   );
 };

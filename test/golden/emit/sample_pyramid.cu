@@ -40,15 +40,17 @@ sample_test(const bf16* __restrict__ x0, const bf16* __restrict__ x1, const bf16
     const float a0 = ld(x5 + r * 128 + h * 16 + g * 4 + p);
     return a0;
   };
-  // Where it lies, and the four pixels around it.
-  auto corners_of = [&](int item, int k, float weight) -> Corners {
+  // Where it lies, and the four pixels around it: to the table.
+  auto corners_of = [&](int item, int k, float weight) {
     [[maybe_unused]] const int r = (item0 + item) / HEADS, h = (item0 + item) % HEADS, g = k / POINTS, p = k % POINTS;
     const float b0 = ld(x4 + r * 256 + h * 32 + g * 8 + p * 2);
     const float b1 = ld(x4 + r * 256 + h * 32 + g * 8 + p * 2 + 1);
     const float first = b0 * (float)(g == 0 ? 5 : g == 1 ? 3 : g == 2 ? 1 : 6) - 0.5f;
     const float second = b1 * (float)(g == 0 ? 7 : g == 1 ? 4 : g == 2 ? 2 : 1) - 0.5f;
     const Map map = { g == 0 ? 5 : g == 1 ? 3 : g == 2 ? 1 : 6, g == 0 ? 7 : g == 1 ? 4 : g == 2 ? 2 : 1, g == 0 ? 256 : g == 1 ? 256 : g == 2 ? 0 : 256, g == 0 ? 1280 : g == 1 ? 768 : g == 2 ? 256 : 0 };
-    return corners<false>(first, second, weight, map, h * 32);
+    const Corners found = corners<false>(first, second, weight, map);
+    sts(table.weights(item, k), found.weights);
+    sts(table.place(item, k), found.in(map, h * 32));
   };
   place_points<THREADS, true>(table, items, weight_of, corners_of);
   __syncthreads();
