@@ -48,9 +48,13 @@ type InspectFlags = ModelFlags & {
   readonly kernel?: string;
   readonly pattern?: true;
   readonly token: ChosenToken;
+  readonly points?: true | string;
+  readonly input: ReadonlyMap<string, readonly string[]>;
+  readonly weights?: string;
+  readonly device: parse.DeviceName;
   readonly svg?: string;
   readonly keep?: true;
-};
+} & PreprocessingFlags;
 type DeviceFlags = ModelOptions & Json & { readonly device: parse.DeviceName; readonly dtype?: Precision };
 type RunFlags = DeviceFlags & {
   readonly weights: string;
@@ -172,7 +176,7 @@ function createProgram(finish: (status: number) => void): Command {
       finish(await run(model, options, openTerminal(flags)));
     });
 
-  withExtents(withModel(program.command("inspect")))
+  withPreprocessing(withExtents(withModel(program.command("inspect"))))
     .description("show what the compiler makes of a model: passes, kernels, what was fused and why")
     .argument("<model>", "a model file")
     .addOption(dtype().default("f32"))
@@ -180,11 +184,39 @@ function createProgram(finish: (status: number) => void): Command {
     .option("--stage <pass>", "print the graph as this pass, by name or number, left it")
     .option("--kernel <name>", "print the text of this kernel")
     .option("--pattern", "draw which queries of each attention meet which keys, and count what is computed")
-    .option("--token <place>", "whose keys are drawn: t=3,h=7, or prefix (default: the middle)", parse.parseToken, {})
+    .option("--points [module]", "draw where a query of each deformable layer, or of this one, looks")
+    .option(
+      "--input <name=file>",
+      "what --points looks at, as for run (default: random numbers)",
+      parse.collectInput,
+      new Map(),
+    )
+    .option("--weights <file>", "the checkpoint for --points (default: random weights)")
+    .addOption(device())
+    .option(
+      "--token <place>",
+      "whose keys or points are drawn: t=3,h=7, or prefix (default: the middle)",
+      parse.parseToken,
+      {},
+    )
     .option("--svg <folder>", "write these drawings as pictures")
     .option("--keep", "the plan that keeps every published intermediate")
     .addOption(json())
     .action(async (model: string, flags: InspectFlags) => {
+      if (flags.points !== undefined) {
+        const { inspectPoints } = await import("./points/inspectPoints.ts");
+        const options = {
+          ...flags,
+          points: flags.points === true ? null : flags.points,
+          inputs: flags.input,
+          precision: flags.dtype,
+          weights: flags.weights ?? null,
+          preprocessing: preprocessingOf(flags),
+          svg: flags.svg ?? null,
+          json: flags.json === true,
+        };
+        return finish(await inspectPoints(model, options, openTerminal(flags)));
+      }
       const { inspect } = await import("./inspect.ts");
       const options = {
         ...flags,

@@ -1,21 +1,16 @@
 import { compileGraph } from "../../compile.ts";
 import { tokenTiles } from "../../schedule/attention/tokenTiles.ts";
-import { eliminateDeadNodes } from "../../../ir/deadNodes.ts";
-import { evaluate } from "../../../ir/evaluate.ts";
 import { attentionWeights } from "../../../ir/evaluateAttend.ts";
-import type { Graph, Node, NodeOf, Output, ValueId } from "../../../ir/graph.ts";
-import type { Layout } from "../../../ir/layout.ts";
+import type { Graph, Node, NodeOf, ValueId } from "../../../ir/graph.ts";
 import type { Program } from "../../../ir/program.ts";
 import type { Precision, TensorType } from "../../../ir/types.ts";
 import { rowsOf } from "../../../ir/types.ts";
-import { fromLayout, type Value } from "../../../ir/value.ts";
+import type { Value } from "../../../ir/value.ts";
 import type { Checkpoint } from "../../../runtime/checkpoint.ts";
 import type { NumberArrays } from "../arrays.ts";
 import { CommandError, unknownName } from "../failure.ts";
+import { type Example, type RunGraph, typeOf, type Values, valuesOf } from "../values.ts";
 import { type AttentionTokens, noKey, type PackedWeights, type TileData, type TokenGrid } from "./tokenData.ts";
-
-/** Runs a graph on what the profile ran on: its outputs by name. */
-export type RunGraph = (graph: Graph, inputs: NumberArrays) => Promise<NumberArrays>;
 
 /**
  * Whom the tokens of some attentions attend to in the first example. Queries and keys come from a run of the graph up to
@@ -123,64 +118,16 @@ function tilesByKernel(
   );
 }
 
-type Operands = ReadonlyMap<ValueId, Value>;
+/** Queries, keys and tables. */
+const operandsOf = (graph: Graph, chosen: readonly Launched[], example: Example, run: RunGraph): Promise<Values> =>
+  valuesOf(
+    graph,
+    chosen.flatMap(({ node }) => node.inputs.filter((_, index) => index !== 2)),
+    example,
+    run,
+  );
 
-/** Queries, keys and tables. What depends on weights alone needs no device. */
-async function operandsOf(
-  graph: Graph,
-  chosen: readonly Launched[],
-  { inputs, batch, checkpoint }: { inputs: NumberArrays; batch: number; checkpoint: Checkpoint },
-  run: RunGraph,
-): Promise<Operands> {
-  const ids = [
-    ...new Set(
-      chosen.flatMap(
-        ({
-          node: {
-            inputs: [q, k, , ...tables],
-          },
-        }) => [q, k, ...tables],
-      ),
-    ),
-  ];
-  const wanted = (each: boolean): Output[] =>
-    ids
-      .filter((id) => typeOf(graph, id).batch === each)
-      .map((id) => ({ name: String(id), value: id, layout: rowLayout(typeOf(graph, id)) }));
-  const only = (outputs: Output[]): Graph => eliminateDeadNodes({ ...graph, outputs, kept: [] });
-  const [own, shared] = [wanted(true), wanted(false)];
-  const values = new Map<ValueId, Value>();
-  const add = ({ name, value, layout }: Output, array: ArrayLike<number>, examples: number): void =>
-    void values.set(value, fromLayout(array, layout, typeOf(graph, value), examples, name));
-  if (own.length > 0) {
-    const results = await run(only(own), inputs);
-    for (const output of own) add(output, results.get(output.name)?.values ?? [], batch);
-  }
-  if (shared.length > 0) {
-    const small = only(shared);
-    const parameters = small.nodes.flatMap((node) => (node.op === "parameter" ? [node.attrs.name] : []));
-    const { outputs } = evaluate(small, {
-      batch: 1,
-      inputs: Object.fromEntries([...inputs].map(([name, array]) => [name, array.values])),
-      parameters: Object.fromEntries(parameters.map((name) => [name, checkpoint.tensors.get(name)?.values() ?? []])),
-    });
-    for (const output of shared) add(output, outputs[output.name] ?? [], 1);
-  }
-  return values;
-}
-
-/** The rows of an example one after the other. */
-function rowLayout({ batch, prefix, axes }: TensorType): Layout {
-  const grid = axes.map(({ axis }) => axis);
-  const rows = prefix.count > 0 ? [[...prefix.over, "prefix"], grid] : [grid];
-  return [...(batch ? [[["b"]]] : []), rows, [["c"]]];
-}
-
-function packedWeights(
-  { inputs: [q, k, , ...tables], attrs }: Attend,
-  operands: Operands,
-  count: number,
-): PackedWeights {
+function packedWeights({ inputs: [q, k, , ...tables], attrs }: Attend, operands: Values, count: number): PackedWeights {
   const operand = (id: ValueId): Value => {
     const found = operands.get(id);
     if (found === undefined) throw new RangeError(`there is no value %${id}`);
@@ -211,9 +158,3 @@ const base64 = ({ buffer, byteOffset, byteLength }: ArrayBufferView): string =>
   Buffer.from(buffer, byteOffset, byteLength).toString("base64");
 
 const gridOf = ({ axes, prefix }: TensorType): TokenGrid => ({ axes, prefix });
-
-function typeOf({ nodes }: Graph, id: ValueId): TensorType {
-  const node = nodes[id];
-  if (node === undefined) throw new RangeError(`there is no value %${id}`);
-  return node.type;
-}
