@@ -21,6 +21,10 @@ export function readArrays(file: string): NumberArrays {
   return arrays;
 }
 
+/** The array of an input's name, or the only one. */
+export const ownArray = (name: string, arrays: NumberArrays): NumberArray | undefined =>
+  arrays.get(name) ?? (arrays.size === 1 ? [...arrays.values()][0] : undefined);
+
 /** Writes float32 and int32 arrays; float64 is rounded. */
 export function writeArrays(file: string, arrays: NumberArrays): void {
   const tensors = [...arrays].map(([name, { shape, values }]) => {

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { type NumberArray, type NumberArrays, readArrays } from "./arrays.ts";
+import { type NumberArray, type NumberArrays, ownArray, readArrays } from "./arrays.ts";
 import { CommandError, unknownName } from "./failure.ts";
 import { clipLayout, readClips } from "./media/clips.ts";
 import type { Preprocessing } from "./media/preprocess.ts";
@@ -49,11 +49,9 @@ async function readInput(
   return { shape: shapeOfBatch(port, files.length), values: await readClips(files, clips, preprocessing) };
 }
 
-/** The array of the input's name, or the only one of the file. */
 function readOwnArray(port: ArrayPort, file: string): NumberArray {
   const arrays = readArrays(file);
-  const only = arrays.size === 1 ? [...arrays.values()][0] : undefined;
-  const array = arrays.get(port.name) ?? only;
+  const array = ownArray(port.name, arrays);
   if (array === undefined) throw unknownName(`array in "${file}"`, port.name, [...arrays.keys()]);
   return array;
 }

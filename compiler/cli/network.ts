@@ -1,11 +1,14 @@
-import { statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { contractOf, printContract, printExtents } from "../../ir/contract.ts";
 import type { Graph } from "../../ir/graph.ts";
 import type { Extents, ParameterSlot, Program } from "../../ir/program.ts";
 import type { Precision } from "../../ir/types.ts";
 import { type Artefact, type Build, readArtefact } from "../../runtime/artefact.ts";
 import type { Checkpoint } from "../../runtime/checkpoint.ts";
+import { chooseProgram } from "../../runtime/chooseProgram.ts";
+import type { Inputs } from "../../runtime/tensors.ts";
 import { isFilePlace } from "../artefact.ts";
+import { ownArray, readArrays } from "./arrays.ts";
 import { chooseDevice } from "./device.ts";
 import { CommandError, unknownName } from "./failure.ts";
 import { type ModelOptions, traceModel } from "./model.ts";
@@ -29,6 +32,8 @@ export type NetworkOptions = ModelOptions & {
   readonly device: DeviceName;
   /** Null: f32 where a model is compiled; an artefact has one of its own. */
   readonly precision: Precision | null;
+  /** Files by input: arrays say by their shapes which program of an artefact takes them. */
+  readonly inputs: ReadonlyMap<string, readonly string[]>;
 };
 
 export async function openNetwork(path: string, options: NetworkOptions, terminal: Terminal): Promise<Network> {
@@ -52,7 +57,10 @@ export async function openNetwork(path: string, options: NetworkOptions, termina
 
 function openArtefact(path: string, options: NetworkOptions, terminal: Terminal): Network {
   const artefact = readArtefact(path);
-  const program = programFor(artefact, options.axis ?? {}, path);
+  const program =
+    options.axis === undefined
+      ? chooseProgram(artefact.programs, arraysOf(options.inputs))
+      : programFor(artefact, options.axis, path);
   const { device, precision } = options;
   if (device === "evaluator")
     throw new CommandError(`"${path}" is compiled, and the evaluator runs models`, "give the model file");
@@ -77,6 +85,16 @@ function openArtefact(path: string, options: NetworkOptions, terminal: Terminal)
     open: async (checkpoint) =>
       deviceRunner(await chooseDevice(device, { compiled: true }, terminal), artefact, program, checkpoint, terminal),
   };
+}
+
+/** What is known of the inputs' shapes before their program is: clips are made to fit, arrays are what they are. */
+function arraysOf(files: NetworkOptions["inputs"]): Inputs {
+  const arrays = [...files].flatMap(([name, [file = ""]]) => {
+    if (!file.endsWith(".safetensors") || !existsSync(file)) return [];
+    const array = ownArray(name, readArrays(file));
+    return array === undefined ? [] : [[name, { shape: array.shape, data: new Float32Array() }] as const];
+  });
+  return Object.fromEntries(arrays);
 }
 
 /** The program for these extents; where an axis is not named, for its first one. */

@@ -171,7 +171,20 @@ describe("a build for several extents", () => {
     expect([status, err]).toEqual([2, expect.stringContaining("the batch is given twice")]);
   });
 
-  it("is profiled and run for the extents that are asked for", async () => {
+  it("is run for the extents of the arrays that come in", async () => {
+    const runOn = (frames: number) => {
+      const { shape, data } = clip(2, frames);
+      writeArrays(at("x.safetensors"), new Map([["x", { shape, values: data }]]));
+      const files = ["--weights", at("weights.safetensors"), "--input", `x=${at("x.safetensors")}`];
+      return fovea(["run", at("clips"), ...files, "--device", "emulated", "--json"]);
+    };
+    const { out } = await runOn(6);
+    expect(JSON.parse(out)).toMatchObject({ batch: 2, outputs: [{ name: "y", shape: [2, 6, 8] }] });
+    const { status, err } = await runOn(4);
+    expect([status, err]).toEqual([2, expect.stringContaining("contract: batch 1..4, t = 3 or 6")]);
+  });
+
+  it("is profiled for the extents that are asked for", async () => {
     const profiled = await json("profile", at("clips"), "--device", "emulated", "--axis", "t=6", "--examples", "2");
     const [, second] = readArtefact(at("clips")).programs;
     expect((profiled["steps"] as { kernel: string }[]).map(({ kernel }) => kernel)).toEqual(
