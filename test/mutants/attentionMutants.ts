@@ -5,11 +5,20 @@ const stream = "attention/stream.cuh";
 const turns = "attention/turns.cuh";
 const rows = "attention/rows.cuh";
 const tensor = "attention/tensor.cuh";
+const skew = "attention/skew.cuh";
 const exact = "attention/exact.cuh";
 const kernel = "kernel";
 
 /** Bugs of order: somebody reads before it is there, or writes while it is read. */
 export const orderOfAttention: readonly Mutant[] = [
+  {
+    bug: "the tables of positions are not waited for",
+    file: resident,
+    from: "  PositionTiles<P, Slab>::load(block, keys + T::positions);\n  cp_async_commit();\n  cp_async_wait<0>();",
+    to: "  cp_async_commit();\n  cp_async_wait<0>();\n  PositionTiles<P, Slab>::load(block, keys + T::positions);",
+    probe: "line",
+    caught: "unfinished",
+  },
   {
     bug: "the copies of keys are not waited for",
     file: resident,
@@ -242,6 +251,30 @@ export const placesOfAttention: readonly Mutant[] = [
 
 /** Bugs of meaning: which keys are seen, and what is made of them. */
 export const meaningOfAttention: readonly Mutant[] = [
+  {
+    bug: "a diagonal is taken from the block before",
+    file: skew,
+    from: "low_row[e] = g - e - asker < 0;",
+    to: "low_row[e] = g - e - asker <= 0;",
+    probe: "line",
+    caught: "numbers",
+  },
+  {
+    bug: "positions of keys are those of queries",
+    file: tensor,
+    from: "positions.key + key0);",
+    to: "positions.query + key0);",
+    probe: "line",
+    caught: "numbers",
+  },
+  {
+    bug: "weights of eight positions count for the eight before as well",
+    file: tensor,
+    from: "lower_halves(moved[1][0], moved[1][1])",
+    to: "lower_halves(moved[0][0], moved[0][1])",
+    probe: "line",
+    caught: "numbers",
+  },
   {
     bug: "results go where those of the next group belong",
     file: turns,

@@ -143,6 +143,16 @@ const makers = {
       score: parseScalar("s + table0[q.h - k.h + 5, q.w - k.w + 5, head]"),
       tables: [[11, 11, 8]],
     }),
+  /** A line with terms of relative positions, longer than two steps of keys. */
+  line: () =>
+    attention({
+      precision: "bf16",
+      pattern: { kind: "along", axes: ["w"] },
+      query: grid({ h: 2, w: 75 }),
+      headDim: 8,
+      valueDim: 16,
+      positions: { axis: "w", terms: ["query", "key", "value"] },
+    }),
   norm: () => normalised("bf16"),
   exactNorm: () => normalised("f32"),
   residual: () =>
