@@ -1,5 +1,5 @@
 import { printExtents } from "../ir/contract.ts";
-import type { Graph, Span } from "../ir/graph.ts";
+import type { Graph, ValueId, Span } from "../ir/graph.ts";
 import { layoutShape } from "../ir/layoutOffset.ts";
 import type {
   Argument,
@@ -13,8 +13,9 @@ import type {
   Weight,
   WeightExpr,
 } from "../ir/program.ts";
+import { lengthsOf } from "../ir/lengths.ts";
 import { exactJson } from "../ir/programText.ts";
-import { bytesOf, type StorageType } from "../ir/types.ts";
+import { bytesOf, sizeOf, type StorageType } from "../ir/types.ts";
 import type { CompileOptions } from "./compiled.ts";
 import { type CompileError, compileError } from "./diagnostics.ts";
 import type { EmittedKernel, FusedKernel, KernelHeader } from "./schedule/kernels.ts";
@@ -232,6 +233,7 @@ const ports = (graph: Graph): Pick<Program, "inputs" | "outputs" | "kept"> => {
       layout: node.attrs.layout,
       shape: layoutShape(node.attrs.layout, node.type),
       buffer: { space: "input", index },
+      ...rangeOf(graph, node.id),
     })),
     outputs: graph.outputs.map(port("output")),
     kept: graph.kept.map(port("kept")),
@@ -239,6 +241,17 @@ const ports = (graph: Graph): Pick<Program, "inputs" | "outputs" | "kept"> => {
 };
 
 /** What a checkpoint must hold for all parts. Throws a CompileError where they want a parameter in several shapes. */
+/** Lengths of sets lie between nothing and the size that they are padded to. */
+const rangeOf = (graph: Graph, input: ValueId): Pick<Port, "range"> => {
+  const sizes = graph.nodes.flatMap((node) => {
+    if (node.op !== "attend") return [];
+    const lengths = lengthsOf(node.attrs.score);
+    if (lengths === null || node.inputs[3 + lengths.table] !== input) return [];
+    return graph.nodes.flatMap(({ id, type }) => (id === node.inputs[1] ? (sizeOf(type, lengths.keyAxis) ?? []) : []));
+  });
+  return sizes.length === 0 ? {} : { range: { min: 0, max: Math.min(...sizes) } };
+};
+
 const parametersOf = (parts: readonly Part[]): Program["parameters"] => {
   const slots = new Map<string, Slot>();
   for (const { graph, extents } of parts)

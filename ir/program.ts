@@ -40,6 +40,8 @@ export type Port = {
   readonly layout: Layout;
   readonly shape: readonly PortSize[];
   readonly buffer: BufferRef;
+  /** Whole numbers that its elements may be, where others mean nothing: lengths of padded sets. */
+  readonly range?: { readonly min: number; readonly max: number } | undefined;
 };
 /** A number, or `times` times the batch. */
 export type PortSize = number | { readonly batchTimes: number };

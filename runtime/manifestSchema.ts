@@ -33,6 +33,7 @@ const port = z
     storage,
     layout: z.array(z.array(z.array(z.string()))),
     shape: z.array(z.union([count, z.object({ batchTimes: count })])),
+    range: z.object({ min: z.int(), max: z.int() }).optional(),
     buffer,
   })
   .meta({

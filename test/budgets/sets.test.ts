@@ -77,3 +77,42 @@ describe("a long set", () => {
     expect(attention).toContain("block.k + ((int64_t)key.n * 128");
   });
 });
+
+describe("a ragged set", () => {
+  const ragged = compileGraph(
+    setTransformer.trace({
+      entry: "SAB",
+      config: { dim_in: 8, dim_out: 8, num_heads: 2, points: 40, sets: 2, masked: true },
+    }),
+    { precision: "f32", batch: { min: 1, max: 2 }, keep: false },
+  );
+  const run = async (lengths: readonly number[], X = drawn(2 * 40 * 8)) => {
+    using executable = await loadOnEmulator(ragged);
+    const { out } = await executable.run({
+      X: { shape: [2, 40, 8], data: X },
+      lengths: { shape: [2], data: Int32Array.from(lengths) },
+    });
+    return [...(out?.data ?? [])];
+  };
+  const drawn = (count: number): Float32Array => Float32Array.from({ length: count }, (_, i) => Math.sin(12.9898 * i));
+
+  it.each([[[41, 3]], [[3, -1]]])("of lengths %o is refused, with the lengths that are taken", async (lengths) => {
+    await expect(run(lengths)).rejects.toThrow(
+      /input "lengths" is (41 at 0|-1 at 1): the program takes lengths from 0 to 40/,
+    );
+  });
+
+  it("gives the same whatever stands behind its last point, zeros if it has none, and each point its own in any order", async () => {
+    const X = drawn(2 * 40 * 8);
+    const one = await run([17, 0], X);
+    expect(one.slice(0, 17 * 8).every((value) => value !== 0)).toBe(true);
+    expect(one.slice(17 * 8).every((value) => value === 0)).toBe(true);
+    const behind = X.map((value, i) => (i >= 17 * 8 ? 1e6 : value));
+    expect(await run([17, 0], behind)).toEqual(one);
+
+    const turned = X.map((value, i) => (i < 17 * 8 ? (X[(16 - Math.floor(i / 8)) * 8 + (i % 8)] ?? 0) : value));
+    const other = await run([17, 0], turned);
+    for (const [i, value] of one.slice(0, 17 * 8).entries())
+      expect(other[(16 - Math.floor(i / 8)) * 8 + (i % 8)]).toBeCloseTo(Number(value), 4);
+  });
+});

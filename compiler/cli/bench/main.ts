@@ -13,6 +13,7 @@ import { growthCases, publishedPatterns } from "./patternCases.ts";
 import { growthFigure, patternFigure, type GrowthFigure, type PatternFigure } from "./patternFigures.ts";
 import { printGrowth, printPatternFigures } from "./patternTables.ts";
 import { launchFigures, openEmulator, throughputFigures, weightFigures } from "./runFigures.ts";
+import { setGrowthCases, setGrowthFigure } from "./setFigures.ts";
 
 type Flags = { readonly json?: true; readonly case?: string; readonly full?: true; readonly only?: string };
 
@@ -21,7 +22,7 @@ const program = new Command("bench")
   .option("--json", "print JSON")
   .option("--case <folder>", "also run this published case in bf16 through the whole plan")
   .option("--full", "also run every published case of full size that comes with fovea: minutes")
-  .option("--only <part>", "text, images, throughput, launches, weights, patterns, growth or case");
+  .option("--only <part>", "text, images, throughput, launches, weights, patterns, growth, sets or case");
 
 try {
   const flags = program.parse().opts<Flags>();
@@ -62,7 +63,10 @@ async function measure(flags: Flags, terminal: Terminal): Promise<Measured> {
     ...(await part("weights", () => weightFigures(device))),
   ];
   const patterns = await part("patterns", () => oneByOne(publishedPatterns, (each) => patternFigure(device, each)));
-  const growth = await part("growth", () => oneByOne(growthCases, (each) => growthFigure(device, each)));
+  const growth = [
+    ...(await part("growth", () => oneByOne(growthCases, (each) => growthFigure(device, each)))),
+    ...(await part("sets", () => oneByOne(setGrowthCases, (each) => setGrowthFigure(device, each)))),
+  ];
   const folders = [...(flags.case === undefined ? [] : [flags.case]), ...(flags.full ? fullCases() : [])];
   for (const folder of folders) figures.push(...(await part("case", () => caseFigures(folder, terminal))));
   return { figures, patterns, growth };

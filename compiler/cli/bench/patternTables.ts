@@ -35,18 +35,25 @@ export function printPatternFigures(figures: readonly PatternFigure[], paint: Pa
 
 /** How what is computed and moved grows with the tokens: 8.0 at eight times as many is linear, 64 quadratic. */
 export function printGrowth(figures: readonly GrowthFigure[], paint: Paint): string {
-  const factors = figures[0]?.points.map(({ times }) => times) ?? [];
-  const columns = [
-    { head: "pattern" },
-    { head: "tokens" },
-    ...factors.map((times) => ({ head: `pairs x${times}`, align: "right" as const })),
-    ...factors.map((times) => ({ head: `bytes x${times}`, align: "right" as const })),
-  ];
-  const rows = figures.map(({ name, points }) => [
-    name,
-    points[0]?.tokens ?? "",
-    ...points.map(({ computed }) => computed.toFixed(2)),
-    ...points.map(({ globalBytes }) => globalBytes.toFixed(2)),
-  ]);
-  return ["growth with the tokens", table(columns, rows, paint)].join("\n");
+  const factorsOf = ({ points }: GrowthFigure): string => points.map(({ times }) => times).join();
+  // Those that were run for as many tokens stand in one table.
+  const kinds = [...new Set(figures.map(factorsOf))];
+  const tables = kinds.map((kind) => {
+    const group = figures.filter((figure) => factorsOf(figure) === kind);
+    const factors = group[0]?.points.map(({ times }) => times) ?? [];
+    const columns = [
+      { head: "pattern" },
+      { head: "tokens" },
+      ...factors.map((times) => ({ head: `pairs x${times}`, align: "right" as const })),
+      ...factors.map((times) => ({ head: `bytes x${times}`, align: "right" as const })),
+    ];
+    const rows = group.map(({ name, points }) => [
+      name,
+      points[0]?.tokens ?? "",
+      ...points.map(({ computed }) => computed.toFixed(2)),
+      ...points.map(({ globalBytes }) => globalBytes.toFixed(2)),
+    ]);
+    return table(columns, rows, paint);
+  });
+  return ["growth with the tokens", ...tables].join("\n");
 }
