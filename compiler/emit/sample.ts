@@ -56,6 +56,7 @@ type SampleView = {
     readonly width: number;
     readonly run: number;
     readonly lanes: number;
+    readonly minBlocks: number;
     readonly query: string;
     readonly queryStep: number;
     readonly map: string;
@@ -75,6 +76,9 @@ type LevelView = {
   readonly secondStep: number;
   readonly channelStep: number;
 };
+
+/** Of a multiprocessor: as many leave 80 registers for each thread. Left alone, ptxas takes 32 on sm_90a, and spills. */
+const scoredBlocks = 6;
 
 /** The CUDA text of a sampling kernel. */
 export function emitSample(kernel: SampleKernel, header: KernelHeader): EmittedKernel {
@@ -135,6 +139,7 @@ function sampleView(kernel: SampleKernel, plan: SamplePlan, header: KernelHeader
       width: kernel.scores.width,
       run: plan.keyRun,
       lanes: plan.keyLanes,
+      minBlocks: scoredBlocks,
       query: `${names[kernel.scores.query.operand] ?? ""} + ${printIndex(kernel.scores.query.offset, scope)}`,
       queryStep: kernel.scores.queryStep,
       map: mapText(kernel.scores.keys, scope),
