@@ -3,8 +3,12 @@ import { sizeOf } from "../../ir/types.ts";
 import { compileError, didYouMean } from "../diagnostics.ts";
 import { checkConfig, type Schema } from "./config.ts";
 
-/** What of a configuration gives an axis of the inputs an extent; it sees what the configuration is so far. */
-export type OpenAxes<C> = { readonly [axis: string]: (extent: number, config: C) => Partial<C> };
+/**
+ * What of a configuration gives an axis of the inputs an extent. One that asks for the configuration sees what it is so
+ * far; one that does not may give fields that have no default.
+ */
+export type OpenAxes<C> = { readonly [axis: string]: OpenAxis<C> };
+type OpenAxis<C> = (extent: number, config: C) => Partial<C>;
 
 /** What one build of a network serves: batches of a range, and a few extents of the axes that it leaves open. */
 export type ModelContract = {
@@ -21,7 +25,13 @@ export function withExtents<C>(
   const { name, config, axes = {} } = definition;
   return Object.entries(extents).reduce((fields, [axis, extent]) => {
     const decide = axes[axis];
-    if (decide !== undefined) return { ...fields, ...decide(extent, checkConfig(config, fields)) };
+    if (decide !== undefined) {
+      const asksForConfig = decide.length > 1;
+      const decided = asksForConfig
+        ? decide(extent, checkConfig(config, fields))
+        : (decide as (extent: number) => Partial<C>)(extent);
+      return { ...fields, ...decided };
+    }
     const known = Object.keys(axes);
     throw compileError(
       "unknown-name",

@@ -11,6 +11,7 @@ import { findHostCompiler } from "../../../compiler/toolchain/findTools.ts";
 import { compileVariants } from "../../../compiler/compile.ts";
 import { loadModel } from "../../../compiler/frontend/loadModel.ts";
 import { evaluate } from "../../../ir/evaluate.ts";
+import setTransformer from "../../../models/setTransformer.ts";
 import { readArtefact } from "../../../runtime/artefact.ts";
 import { openCheckpoint } from "../../../runtime/checkpoint.ts";
 import { openDevice } from "../../../runtime/device.ts";
@@ -97,6 +98,21 @@ describe("a build for several extents", () => {
     expect(two?.program.weights).toEqual(one?.program.weights);
     const [alone] = compileVariants([variantOf(3)], options);
     expect(one?.program.memory.weights).toBeLessThan(2 * (alone?.program.memory.weights ?? 0));
+  });
+
+  it("shares what does not see the axis: a set's inducing points are as many whatever it holds", () => {
+    const config = { dim_input: 3, num_outputs: 1, dim_output: 4, num_inds: 8, dim_hidden: 32 };
+    const variants = [16, 40].map((n) => {
+      const graph = setTransformer.trace({ entry: "PointCloudSetTransformer", config, axes: { n } });
+      return { graph, extents: { n } };
+    });
+    const compiled = compileVariants(variants, { precision: "bf16", batch: { min: 1, max: 4 }, keep: false });
+    const [few = [], many = []] = compiled.map(({ program }) => program.kernels);
+    const common = few.filter(({ name }) => many.some((kernel) => kernel.name === name));
+    expect(common.length).toBeGreaterThan(3);
+    expect(common.length).toBeLessThan(few.length);
+    for (const kernel of common) expect(many).toContainEqual(kernel);
+    expect(compiled[0]?.sources.size).toBe(few.length + many.length - common.length);
   });
 
   it.each([
