@@ -20,10 +20,12 @@ static void collective_ldmatrix(Warp& w, uint32_t mask, void* const* args) {
   const int matrices = first.load.matrices;
   require_full_warp(mask, "ldmatrix", site);
   Block& b = *w.block;
+  uint32_t* registers[32];
+  for (int lane = 0; lane < 32; lane++) registers[lane] = ((const LoadArg*)args[lane])->load.registers;
   for (int i = 0; i < first.load.count; i++) {
     for (int j = 0; j < matrices; j++) {
       uint32_t rows[8];
-      uint16_t m[8][8];
+      Half8 m[8];
       for (int r = 0; r < 8; r++) {
         rows[r] = ((const LoadArg*)args[j * 8 + r])->load.addresses[i];
         if (rows[r] & 15)
@@ -31,15 +33,24 @@ static void collective_ldmatrix(Warp& w, uint32_t mask, void* const* args) {
         if (rows[r] + 16 > b.shared_bytes)
           fail(failure_illegal_address,
                format("ldmatrix: shared 0x%x is outside the block's %u bytes", rows[r], b.shared_bytes), site);
-        memcpy(m[r], b.shared + rows[r], 16);
+        memcpy(&m[r], b.shared + rows[r], 16);
       }
       if (watching) note_matrix_rows(w, rows, (uint32_t)j * 8, false, site);
-      for (int lane = 0; lane < 32; lane++) {
-        const int row = lane / 4, column = 2 * (lane % 4);
-        const uint32_t value = first.load.transposed ? m[column][row] | (uint32_t)m[column + 1][row] << 16
-                                                     : m[row][column] | (uint32_t)m[row][column + 1] << 16;
-        ((const LoadArg*)args[lane])->load.registers[i * matrices + j] = value;
+      // Lane 4g + t holds elements 2t and 2t + 1 of row g, or of column g.
+      uint32_t pairs[8][4];
+      if (first.load.transposed) {
+        for (int t = 0; t < 4; t++) {
+          uint32_t column[8];
+          const Half8 low = __builtin_shufflevector(m[2 * t], m[2 * t + 1], 0, 8, 1, 9, 2, 10, 3, 11);
+          const Half8 high = __builtin_shufflevector(m[2 * t], m[2 * t + 1], 4, 12, 5, 13, 6, 14, 7, 15);
+          memcpy(column, &low, 16);
+          memcpy(column + 4, &high, 16);
+          for (int g = 0; g < 8; g++) pairs[g][t] = column[g];
+        }
+      } else {
+        memcpy(pairs, m, sizeof pairs);
       }
+      for (int lane = 0; lane < 32; lane++) registers[lane][i * matrices + j] = pairs[lane / 4][lane % 4];
     }
   }
 }

@@ -1,6 +1,13 @@
 // Number formats: bf16, f16 and tf32, with the conversions of the hardware (round to nearest even, subnormals,
 // infinities, NaN).
 #pragma once
+namespace emu {
+/** As fmaxf: of a NaN and a number, the number. */
+inline float larger(float a, float b) { return a > b || b != b ? a : b; }
+}  // namespace emu
+/** The C library's is a call, which costs more than all around it in an inner loop. */
+#define fmaxf(a, b) emu::larger(a, b)
+
 DEV float bits_f32(uint32_t u) {
   float f;
   memcpy(&f, &u, 4);
