@@ -4,63 +4,94 @@ import { tokensOf } from "./tokens.ts";
 import { type Extent, rowsOf, sizeOf, type TensorType } from "./types.ts";
 import { exampleOf, mapExamples, rowMap, type Value } from "./value.ts";
 
+type SampleValues = readonly [points: Value, weights: Value, ...rest: readonly Value[]];
+
 /** What sampling means, point by point. `type` is the result's. */
-export const evaluateSample = (
-  [points, weights, ...rest]: readonly [points: Value, weights: Value, ...rest: readonly Value[]],
+export const evaluateSample = (inputs: SampleValues, attrs: SampleAttrs, type: TensorType, batch: number): Value => {
+  const [points, , ...rest] = inputs;
+  const { maps } = sampledOf(rest, attrs);
+  const rowsOfPoints = pointRows(points.type, attrs, type);
+  const { headCount, headOf, resultRow } = rowsOfPoints;
+  const sample = sampleLevels(points, maps, attrs, rowsOfPoints);
+  const weightsIn = sampleWeights(inputs, attrs, type);
+  const width = type.channels / headCount;
+  return mapExamples(type, batch, (result, example) => {
+    const weights = weightsIn(example);
+    const sampleInto = sample(example);
+    for (const [row, weight] of weights.entries())
+      sampleInto(result, (resultRow[row] ?? 0) * type.channels + (headOf[row] ?? 0) * width, row, weight);
+  });
+};
+
+/** What each point of an example is weighed with, by row of the points: its share, where weights and scores are logits. */
+export const sampleWeights = (
+  [points, weights, ...rest]: SampleValues,
   attrs: SampleAttrs,
   type: TensorType,
-  batch: number,
-): Value => {
-  const { query, keys, maps } = sampledOf(rest, attrs);
-  const heads = extentsOf(points.type, attrs.heads);
-  const headCount = sizeOfAll(heads);
-  const rows = rowsOf(points.type);
-  const headOf = flatAlong(points.type, heads);
-  const levelOf = flatAlong(points.type, extentsOf(points.type, attrs.levels));
-  const resultRow = rowMap(type, points.type);
+): ((example: number) => Float64Array) => {
+  const { query, keys } = sampledOf(rest, attrs);
+  const rowsOfPoints = pointRows(points.type, attrs, type);
+  const { headCount, headOf, resultRow } = rowsOfPoints;
   const weightRow = rowMap(weights.type, points.type);
   const queryRow = query === null ? resultRow : rowMap(query.type, points.type);
-  const samplers = { maps: maps.map(samplerOf), keys: keys.map(samplerOf) };
-  function samplerOf({ type: map }: Value): Sampler {
-    return sampler(map, points.type, attrs, headCount);
-  }
-  return mapExamples(type, batch, (result, example) => {
-    const at = exampleOf(points, example);
+  const sample = sampleLevels(points, keys, attrs, rowsOfPoints);
+  const group = (row: number): number => (resultRow[row] ?? 0) * headCount + (headOf[row] ?? 0);
+  const width = (query?.type.channels ?? 0) / headCount;
+  return (example) => {
     const given = exampleOf(weights, example);
     const asked = query === null ? null : exampleOf(query, example);
-    const group = (row: number): number => (resultRow[row] ?? 0) * headCount + (headOf[row] ?? 0);
-    const valuesOf = (each: readonly Value[]): readonly Float64Array[] => each.map((map) => exampleOf(map, example));
-    const sampleInto = (
-      to: Float64Array,
-      start: number,
-      row: number,
-      [from, by]: readonly [readonly Float64Array[], readonly Sampler[]],
-      weight: number,
-    ): void => {
-      const level = levelOf[row] ?? 0;
-      const [map, values] = [by[level], from[level]];
-      if (map === undefined || values === undefined) return;
-      const place = [at[row * 2] ?? Number.NaN, at[row * 2 + 1] ?? Number.NaN] as const;
-      map({ row, place, head: headOf[row] ?? 0, weight, from: values, to, start });
-    };
-    const [keysAt, mapsAt] = [valuesOf(keys), valuesOf(maps)];
-    const width = asked === null ? 0 : (query?.type.channels ?? 0) / headCount;
+    const sampleInto = sample(example);
     const key = new Float64Array(width);
     const scoreOf = (row: number): number => {
       if (asked === null) return 0;
       key.fill(0);
-      sampleInto(key, 0, row, [keysAt, samplers.keys], 1);
+      sampleInto(key, 0, row, 1);
       const start = ((queryRow[row] ?? 0) * headCount + (headOf[row] ?? 0)) * width;
       return (attrs.scale ?? 0) * key.reduce((sum, each, c) => sum + each * (asked[start + c] ?? Number.NaN), 0);
     };
     const raw = Float64Array.from(weightRow, (from, row) => (given[from] ?? Number.NaN) + scoreOf(row));
-    const weight = attrs.normalize === "none" ? raw : softmaxOf(raw, group, rowsOf(type) * headCount);
-    const perHead = type.channels / headCount;
-    for (let row = 0; row < rows; row++) {
-      const start = (resultRow[row] ?? 0) * type.channels + (headOf[row] ?? 0) * perHead;
-      sampleInto(result, start, row, [mapsAt, samplers.maps], weight[row] ?? 0);
-    }
-  });
+    return attrs.normalize === "none" ? raw : softmaxOf(raw, group, rowsOf(type) * headCount);
+  };
+};
+
+/** Of each row of the points: its head, its map, and the row of the result that it is summed into. */
+type PointRows = {
+  readonly headCount: number;
+  readonly headOf: Int32Array;
+  readonly levelOf: Int32Array;
+  readonly resultRow: Int32Array;
+};
+const pointRows = (points: TensorType, attrs: SampleAttrs, result: TensorType): PointRows => {
+  const heads = extentsOf(points, attrs.heads);
+  return {
+    headCount: sizeOfAll(heads),
+    headOf: flatAlong(points, heads),
+    levelOf: flatAlong(points, extentsOf(points, attrs.levels)),
+    resultRow: rowMap(result, points),
+  };
+};
+
+/** Of an example: adds `weight` times the pixels around a row's place to `to`, from `start` on. */
+type SampleInto = (to: Float64Array, start: number, row: number, weight: number) => void;
+
+const sampleLevels = (
+  points: Value,
+  maps: readonly Value[],
+  attrs: SampleAttrs,
+  { headCount, headOf, levelOf }: PointRows,
+): ((example: number) => SampleInto) => {
+  const samplers = maps.map((map) => sampler(map.type, points.type, attrs, headCount));
+  return (example) => {
+    const at = exampleOf(points, example);
+    const pixels = maps.map((map) => exampleOf(map, example));
+    return (to, start, row, weight) => {
+      const level = levelOf[row] ?? 0;
+      const [sample, from] = [samplers[level], pixels[level]];
+      if (sample === undefined || from === undefined) return;
+      const place = [at[row * 2] ?? Number.NaN, at[row * 2 + 1] ?? Number.NaN] as const;
+      sample({ row, place, head: headOf[row] ?? 0, weight, from, to, start });
+    };
+  };
 };
 
 /** Adds `weight` times a map's pixels around a place to `to`, from `start` on. */

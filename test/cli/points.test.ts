@@ -11,6 +11,7 @@ import { evaluatorRunner } from "../../compiler/cli/evaluatorRunner.ts";
 import type { ChosenToken } from "../../compiler/cli/tokenView.ts";
 import { constant, deformable, type Grid, grid, Module, pointwise } from "fovea";
 import type { Graph } from "../../ir/graph.ts";
+import { softmax } from "../support/sampling.ts";
 import { anything } from "../support/trace.ts";
 import { model } from "../../compiler/dsl/index.ts";
 
@@ -19,7 +20,7 @@ afterAll(() => rmSync(scratch, { recursive: true }));
 
 type Clip = Grid<"t" | "h" | "w">;
 /** Two heads look at three places of every frame: their own, two pixels to its right, and above the frame. */
-class Looking extends Module {
+class Looking extends Module<{ readonly scored: boolean }> {
   forward({ x }: { x: Clip }): { readonly y: Clip } {
     const own = pointwise(x.split(2, 2)[0], (_, at) => (at.channel === 0 ? at.w : at.h));
     const offsets = constant(
@@ -34,19 +35,22 @@ class Looking extends Module {
     const logits = constant({ head: 2, point: 3 }, [[0], [0], [0], [0], [Math.log(2)], [-Infinity]]);
     const frames = x.rename("t", "u");
     const options = { points, weights: logits, axes: ["w", "h"], heads: "head", over: ["u", "point"] } as const;
-    return { y: deformable([frames], options) };
+    return { y: deformable([frames], this.config.scored ? { ...options, query: x, keys: [frames] } : options) };
   }
 }
-const graph: Graph = model({
-  name: "looking",
-  config: anything,
-  inputs: () => ({ x: grid({ t: 3, h: 4, w: 5 }, 4) }),
-  module: () => new Looking(),
-}).trace();
+const graphOf = (scored: boolean): Graph =>
+  model({
+    name: "looking",
+    config: anything,
+    inputs: () => ({ x: grid({ t: 3, h: 4, w: 5 }, 4) }),
+    module: () => new Looking({ scored }),
+  }).trace();
+const channels = Float32Array.from({ length: 240 }, (_, i) => Math.sin(i * i));
 
-const collected = (query: ChosenToken, wanted: string | null = null) => {
+const collected = (query: ChosenToken, wanted: string | null = null, scored = false) => {
+  const graph = graphOf(scored);
   const checkpoint = { source: "nothing", tensors: new Map() };
-  const inputs = new Map([["x", { shape: [1, 4, 3, 4, 5], values: new Float32Array(240) }]]);
+  const inputs = new Map([["x", { shape: [1, 4, 3, 4, 5], values: channels }]]);
   return collectPoints(graph, { wanted, query, example: { inputs, batch: 1, checkpoint } }, (upTo, given) =>
     evaluatorRunner(upTo, checkpoint).run(given),
   );
@@ -68,6 +72,25 @@ describe("points", () => {
       { head: 1, x: 0.9, y: 0.125, weight: third(2 / 3) },
       { head: 1, x: 0.5, y: -2.125, weight: 0 },
     ]);
+  });
+
+  it("weigh what keys say there, where they are scored", async () => {
+    const [found] = await collected({ t: 1, h: 2, w: 1 }, null, true);
+    const value = (t: number, h: number, w: number, c: number): number =>
+      channels[((c * 3 + t) * 4 + h) * 5 + w] ?? NaN;
+    const logits = [Math.log(1), Math.log(1), Math.log(1), Math.log(1), Math.log(2), -Infinity];
+    for (const head of [0, 1]) {
+      const scores = [0, 1, 2].flatMap((u) =>
+        [1, 3, null].map((w, point) => {
+          const products = [0, 1].map((c) =>
+            w === null ? 0 : value(1, 2, 1, 2 * head + c) * value(u, 2, w, 2 * head + c),
+          );
+          return (logits[3 * head + point] ?? 0) + products.reduce((sum, each) => sum + each, 0) / Math.SQRT2;
+        }),
+      );
+      const weights = found?.maps.flatMap(({ points }) => points.filter((each) => each.head === head)) ?? [];
+      for (const [i, share] of softmax(scores).entries()) expect(weights[i]?.weight).toBeCloseTo(share, 12);
+    }
   });
 
   it("are asked for by axes and modules that there are", async () => {

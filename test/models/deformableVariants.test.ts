@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest";
+import { batchOf, graphInputs, graphParameters, shapeOfBatch } from "../../compiler/cli/ports.ts";
 import deformable from "../../models/deformable.ts";
 import { evaluate } from "../../ir/evaluate.ts";
 import type { Graph } from "../../ir/graph.ts";
 import { layoutShape } from "../../ir/layoutOffset.ts";
+import { checkCheckpoint } from "../../runtime/checkpoint.ts";
 import { parametersOf } from "../support/golden.ts";
 import { refusalOf } from "../support/trace.ts";
 import { normal, worstError } from "../kernels/testData.ts";
@@ -104,6 +106,56 @@ describe.each([
       Tokens,
     ];
     same(outputs["output"], decoderLayer(tgt, pos, src, places, given, parameters));
+  });
+});
+
+describe("numbers of the wrong size", () => {
+  const entry = { n_levels: 2, Lq: 7, d_model: 16, n_heads: 2, spatial_shapes: shapes };
+  const refused = (name: string, config: object, input: string, shape: readonly number[]): string => {
+    const ports = graphInputs(deformable.trace({ entry: name, config }));
+    const arrays = ports.map(
+      (port) =>
+        [
+          port.name,
+          { shape: port.name === input ? shape : shapeOfBatch(port, 1), values: new Float32Array() },
+        ] as const,
+    );
+    try {
+      batchOf(ports, new Map(arrays));
+    } catch (error) {
+      return String(error);
+    }
+    return "nothing was refused";
+  };
+
+  test("are refused where offsets, weights or places are handed in", () => {
+    const core = { heads: 2, head_dim: 4, Lq: 7, points: 3, spatial_shapes: shapes };
+    expect(refused("MSDeformAttnCore", core, "sampling_locations", [1, 7, 2, 2, 4, 2])).toMatch(
+      /"sampling_locations" is \[1, 7, 2, 2, 4, 2\]; the network takes \[batch, 7, 2, 2, 3, 2\]/,
+    );
+    expect(refused("MSDeformAttnCore", core, "attention_weights", [1, 7, 2, 6])).toMatch(
+      /"attention_weights" is \[1, 7, 2, 6\]; the network takes \[batch, 7, 2, 2, 3\]/,
+    );
+    expect(refused("MSDeformAttn", entry, "reference_points", [1, 7, 2, 4])).toMatch(/takes \[batch, 7, 2, 2\]/);
+  });
+
+  test("are refused where levels do not add up to the values", () => {
+    expect(refused("MSDeformAttn", entry, "input_flatten", [1, 22, 16])).toMatch(
+      /"input_flatten" is \[1, 22, 16\]; the network takes \[batch, 23, 16\]/,
+    );
+  });
+
+  test("are refused in a checkpoint", () => {
+    const graph = deformable.trace({ entry: "MSDeformAttn", config: entry });
+    const tensors = parametersOf(graph).map(({ name, shape }) => {
+      const there = name === "sampling_offsets.weight" ? [48, 16] : shape;
+      return [name, { shape: there, values: () => new Float32Array() }] as const;
+    });
+    const contract = { name: "MSDeformAttn", parameters: graphParameters(graph), unused: graph.unused };
+    // Two heads, two levels and four points, each with an offset on two axes.
+    expect(() => checkCheckpoint(contract, { source: "w.pth", tensors: new Map(tensors) })).toThrow(
+      /"sampling_offsets\.weight".*\[48, 16\].*\[32, 16\]/,
+    );
   });
 });
 

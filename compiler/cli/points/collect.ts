@@ -1,5 +1,6 @@
 import type { Graph, Node, NodeOf } from "../../../ir/graph.ts";
-import { extentsOf } from "../../../ir/inferSample.ts";
+import { sampleWeights } from "../../../ir/evaluateSample.ts";
+import { extentsOf, sampledOf } from "../../../ir/inferSample.ts";
 import { type Extent, sizeOf, type TensorType } from "../../../ir/types.ts";
 import { exampleOf, type Value } from "../../../ir/value.ts";
 import { CommandError, unknownName } from "../failure.ts";
@@ -66,12 +67,7 @@ export async function collectPoints(
       all.map(({ path }) => path),
     );
   const queries = chosen.map((node) => queryOf(node, query));
-  const values = await valuesOf(
-    graph,
-    chosen.flatMap(({ inputs: [points, weights] }) => [points, weights]),
-    example,
-    run,
-  );
+  const values = await valuesOf(graph, chosen.flatMap(weighing), example, run);
   return chosen.map((node, i) => pointsOf(graph, node, queries[i] ?? {}, values));
 }
 
@@ -94,24 +90,32 @@ function queryOf({ type, path }: Sample, given: ChosenToken): Coordinates {
   );
 }
 
+/** What a point's place and weight depend on: the maps only where they are keys. */
+const weighing = ({ inputs, attrs }: Sample): Sample["inputs"] => {
+  const [points, weights, ...rest] = inputs;
+  const { query, keys } = sampledOf(rest, attrs);
+  return [points, weights, ...(query === null ? [] : [query, ...keys])];
+};
+
 function pointsOf(graph: Graph, node: Sample, query: Coordinates, values: Values): QueryPoints {
   const { attrs, inputs } = node;
-  const [points, weights] = [valueOf(values, inputs[0]), valueOf(values, inputs[1])];
+  const [, , ...rest] = inputs;
+  const { maps } = sampledOf(rest, attrs);
+  const points = valueOf(values, inputs[0]);
   const type = points.type;
   const headAxes = extentsOf(type, attrs.heads);
   const levelAxes = extentsOf(type, attrs.levels);
-  const first = typeOf(graph, inputs[2] ?? inputs[0]);
+  const first = typeOf(graph, maps[0] ?? inputs[0]);
   const isOfMap = ({ axis }: Extent): boolean => sizeOf(first, axis) !== undefined;
   const overAxes = extentsOf(type, attrs.over);
   const mapAxes = [...levelAxes, ...overAxes.filter(isOfMap)];
   const pointAxes = overAxes.filter((extent) => !isOfMap(extent));
-  const weightOf = weighed(node, weights, query, [...levelAxes, ...overAxes]);
+  const weights = weightsOf(node, values);
   const at = (coordinates: Coordinates, channel: number): number =>
     exampleOf(points, 0)[rowOf(type, coordinates) * 2 + channel] ?? Number.NaN;
   const heads = positions(headAxes);
-  const maps = positions(mapAxes).map((map): MapPoints => {
-    const id = inputs[2 + flat(levelAxes, map)] ?? inputs[2] ?? inputs[0];
-    const shape = typeOf(graph, id);
+  const seen = positions(mapAxes).map((map): MapPoints => {
+    const shape = typeOf(graph, maps[flat(levelAxes, map)] ?? inputs[0]);
     const others = shape.axes.filter(({ axis }) => !attrs.axes.includes(axis));
     // Rows of a picture are the earlier of the two axes.
     const order = shape.axes.map(({ axis }) => axis).filter((axis) => attrs.axes.includes(axis));
@@ -132,40 +136,21 @@ function pointsOf(graph: Graph, node: Sample, query: Coordinates, values: Values
         positions(pointAxes).map((point) => {
           const coordinates = { ...query, ...map, ...head, ...point };
           const [x, y] = [columns, rows].map((axis) => place(axis, at(coordinates, attrs.axes.indexOf(axis))));
-          return { head: number, x: x ?? 0, y: y ?? 0, weight: weightOf(coordinates) };
+          return { head: number, x: x ?? 0, y: y ?? 0, weight: weights[rowOf(type, coordinates)] ?? 0 };
         }),
       ),
     };
   });
-  return { path: node.path, query, heads: heads.length, maps };
+  return { path: node.path, query, heads: heads.length, maps: seen };
 }
 
-/** The weight of a point: its share where weights are logits. */
-function weighed(
-  { attrs }: Sample,
-  weights: Value,
-  query: Coordinates,
-  summed: readonly Extent[],
-): (at: Coordinates) => number {
-  const given = (at: Coordinates): number => exampleOf(weights, 0)[rowOf(weights.type, at)] ?? 0;
-  if (attrs.normalize === "none") return given;
-  const sums = new Map<string, { readonly most: number; readonly sum: number }>();
-  const totals = (head: Coordinates): { readonly most: number; readonly sum: number } => {
-    const key = JSON.stringify(head);
-    const scores = (): number[] => positions(summed).map((each) => given({ ...query, ...head, ...each }));
-    const known = sums.get(key) ?? totalsOf(scores());
-    sums.set(key, known);
-    return known;
-  };
-  return (at) => {
-    const { most, sum } = totals(Object.fromEntries(attrs.heads.map((axis) => [axis, at[axis] ?? 0])));
-    return sum === 0 ? 0 : Math.exp(given(at) - most) / sum;
-  };
+function weightsOf(node: Sample, values: Values): Float64Array {
+  const [points, weights, ...keys] = weighing(node).map((id) => valueOf(values, id));
+  if (points === undefined || weights === undefined) throw new RangeError("a sampling without points");
+  // Maps of values weigh nothing: keys stand for them.
+  const levels = node.attrs.scale === null ? [] : [...keys, ...keys.slice(1)];
+  return sampleWeights([points, weights, ...levels], node.attrs, node.type)(0);
 }
-const totalsOf = (scores: readonly number[]): { readonly most: number; readonly sum: number } => {
-  const most = Math.max(...scores);
-  return { most, sum: most === -Infinity ? 0 : scores.reduce((sum, score) => sum + Math.exp(score - most), 0) };
-};
 
 const fraction = (value: number, size: number, coordinates: Sample["attrs"]["coordinates"]): number => {
   switch (coordinates) {
