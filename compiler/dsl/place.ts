@@ -86,25 +86,31 @@ export function readable(file: string): string {
   return name;
 }
 
-const packageFolders = new Map<string, string>();
+const packageFolders = new Map<string, string | null>();
 const portableNames = new Map<string, string>();
 
-/** The place as the graph keeps it: relative to the author's package, so that equal models give equal graphs on every machine. */
+/**
+ * The place as the graph keeps it: relative to the author's package, or to the file's own folder where that is in none,
+ * so that equal models give equal graphs on every machine.
+ */
 export function spanOf(place: CodePlace | null): Span {
   if (place === null) return { file: "", line: 1, column: 1 };
   let file = portableNames.get(place.file);
   if (file === undefined) {
     const path = resolve(place.file);
-    portableNames.set(place.file, (file = relative(packageFolder(dirname(path)), path)));
+    const folder = dirname(path);
+    portableNames.set(place.file, (file = relative(packageFolder(folder) ?? folder, path)));
   }
   return { file, line: place.line, column: place.column };
 }
 
-function packageFolder(folder: string): string {
+/** The nearest folder above that is a package; null where there is none. */
+function packageFolder(folder: string): string | null {
   let found = packageFolders.get(folder);
   if (found === undefined) {
     const parent = dirname(folder);
-    found = existsSync(join(folder, "package.json")) || parent === folder ? folder : packageFolder(parent);
+    if (existsSync(join(folder, "package.json"))) found = folder;
+    else found = parent === folder ? null : packageFolder(parent);
     packageFolders.set(folder, found);
   }
   return found;

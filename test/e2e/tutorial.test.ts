@@ -53,6 +53,8 @@ it("runs from the model to C and Node with equal bits", { timeout: 300_000 }, as
   expect(all).toContain("batch 1..8, t = 2 or 4: 2 programs of");
   expect(all).toMatch(/changed .*attention/);
   expect(readFileSync(join(scratch, "c.bin"))).toEqual(readFileSync(join(scratch, "node.bin")));
+  // No path of this machine: the project is no package of its own.
+  expect(readFileSync(join(scratch, "discs/kernels/attention_model.cu"), "utf8")).toContain(" from discs.ts:18");
   expect(readFileSync(join(scratch, "time.html"), "utf8")).toContain("discs");
 });
 
