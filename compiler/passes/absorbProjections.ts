@@ -3,7 +3,7 @@ import { lengthsOf } from "../../ir/lengths.ts";
 import type { Scalar } from "../../ir/scalar.ts";
 import { add, argument, gt, mul, select } from "../../ir/scalarBuild.ts";
 import { printScalar } from "../../ir/scalarText.ts";
-import { noPrefix, prefixRows, rowsOf, type TensorType } from "../../ir/types.ts";
+import { noPrefix, prefixRows, rowsOf, sizeOf, type TensorType } from "../../ir/types.ts";
 import { isSum } from "./affine.ts";
 import { rewrite, type Pass, type Rewriter } from "./rewrite.ts";
 
@@ -68,12 +68,15 @@ const projection = (id: ValueId, to: Rewriter): Projection | null => {
  * them: so many does a device compute in float32 in the time in which it moves one, and several times as many in 16 bits.
  */
 const isLessWork = (node: NodeOf<"attend">, key: Projection, value: Projection, to: Rewriter): boolean => {
-  const { heads } = node.attrs;
+  const { heads, pattern } = node.attrs;
   const [q, k, v] = node.inputs.map((id) => to.type(id)) as [typeof node.type, typeof node.type, typeof node.type];
   const [ofKey, ofValue] = [to.type(key.x).channels, to.type(value.x).channels];
   const projected = k.channels + v.channels;
-  const before = ofKey * k.channels + ofValue * v.channels + (rowsOf(q) + 32) * projected;
-  return rowsOf(q) * heads * (ofKey + ofValue) < before;
+  // A token is met by the queries of its own set.
+  const sets = pattern.kind === "same" ? pattern.axes.reduce((all, axis) => all * (sizeOf(q, axis) ?? 1), 1) : 1;
+  const queries = rowsOf(q) / sets;
+  const before = ofKey * k.channels + ofValue * v.channels + (queries + 32) * projected;
+  return queries * heads * (ofKey + ofValue) < before;
 };
 
 const absorbed = (node: NodeOf<"attend">, key: Projection, value: Projection, to: Rewriter): ValueId => {
