@@ -27,6 +27,8 @@ const noteOf = (node: Node, roles: Roles, uses: Uses): Said | null => {
           ? "the sampling that alone reads it computes it point by point"
           : "the reduction that alone reads it computes it element by element",
     };
+  if (roles.isPrologue(node.id))
+    return { fused: true, what: "pointwise op", because: "only products read it: they compute it as they load" };
   if (node.op === "pointwise" && role.kind === "fused")
     return {
       fused: true,

@@ -33,6 +33,11 @@ describe.each<Precision>(["bf16", "f16", "f32"])("an axial block in %s", (precis
     expect(kernels(block({}))).toHaveLength(6);
   });
 
+  it("runs another for each of pooling, and the shortcut that changes channels", () => {
+    expect(kernels(block({ inplanes: 64 }))).toHaveLength(7);
+    expect(kernels(block({ planes: 128, stride: 2 }))).toHaveLength(8);
+  });
+
   it("keeps no weights of pairs in memory", () => {
     // The input, q, k and v, what the projections and attentions make of it, and the result.
     const element = precision === "f32" ? 4 : 2;

@@ -90,14 +90,15 @@ output "y" = %4 "${layoutOf(axes, false)}"
   );
 }, 120_000);
 
-test("poolings of any shape", () => {
+test("poolings of any shape, and products of a function of them", () => {
   fc.assert(
     fc.property(
       axesOf,
       fc.constantFrom("mean" as const, "max" as const),
       fc.boolean(),
       fc.boolean(),
-      (given, kind, countPadding, isFirst) => {
+      fc.boolean(),
+      (given, kind, countPadding, isFirst, isMultiplied) => {
         // A window that lies in the padding alone has no mean and no maximum.
         const axes = given.map((axis) => {
           const most = Math.min(axis.size, axis.extent) - 1;
@@ -107,9 +108,13 @@ test("poolings of any shape", () => {
         const text = `graph "windows"
 %0: [b, ${extents(axes)}; 3] = input {name="x", layout="${layoutOf(axes, isFirst)}"}
 %1 = pool %0 {kind=${kind}, window=[${windowText(axes)}], countPadding=${countPadding}}
-output "y" = %1 "${layoutOf(axes, false)}"
+%2 = pointwise %1 {body=max($0, 0)}
+%3: [out 4; 3] = parameter {name="w", shape=[4, 3], layout="out c"}
+%4 = linear %2, %3
+output "y" = ${isMultiplied ? "%4" : "%1"} "${layoutOf(axes, false)}"
 `;
-        same(text, { x: numbers(batch * 3 * product(axes.map(({ extent }) => extent)), 1) }, {});
+        const x = numbers(batch * 3 * product(axes.map(({ extent }) => extent)), 1);
+        same(text, { x }, { w: numbers(12, 2) });
       },
     ),
     { numRuns: runs },

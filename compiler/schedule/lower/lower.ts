@@ -104,7 +104,9 @@ const storedByItsKernel = (context: Context, part: ValueId, slot: Slot): boolean
   const node = context.roles.node(part);
   const role = context.roles.of(part);
   const computed =
-    role.kind === "kernel" || role.kind === "assembled" || (role.kind === "fused" && node.op === "pointwise");
+    role.kind === "kernel" ||
+    role.kind === "assembled" ||
+    (role.kind === "fused" && node.op === "pointwise" && !context.roles.isPrologue(part));
   return (
     computed &&
     !context.memory.has(part) &&

@@ -46,7 +46,7 @@ export const lowerProduct = (context: Context, first: NodeOf<"linear"> | NodeOf<
     groups: first.op === "conv" ? first.attrs.groups : 1,
     channels: source.channels,
     a: { ...a, mean: source.mean },
-    prologue: argument(0),
+    prologue: source.prologue,
     norm: source.norm,
     epilogue: epilogueOf(context, first.id, into),
     stores: storesOf(context, result, into),
@@ -81,6 +81,7 @@ type ProductSource = {
   readonly taps: number;
   readonly channels: number;
   readonly norm: { readonly eps: number } | null;
+  readonly prologue: Scalar;
   readonly mean: GemmKernel["a"]["mean"];
   /** Whether k runs over taps, then channels, or over channels, then taps (a channel-first input, taken as one run). */
   readonly order: "taps first" | "channels first";
@@ -90,14 +91,16 @@ const sourceOf = (context: Context, first: NodeOf<"linear"> | NodeOf<"conv">): P
   const r = variable("r");
   const input = context.roles.node(first.inputs[0]);
   if (first.op === "conv") return convolved(context.view(input.id), first);
-  const swallowed = input.op === "normalize" && context.roles.of(input.id).kind === "fused";
-  const view = context.view(swallowed ? input.inputs[0] : input.id);
+  const norm = input.op === "normalize" && context.roles.of(input.id).kind === "fused" ? input : null;
+  const prologue = input.op === "pointwise" && context.roles.isPrologue(input.id) ? input : null;
+  const view = context.view((norm ?? prologue)?.inputs[0] ?? input.id);
   const place = oneRoot(rowElement(view, r, variable("c")));
   return {
     place,
     taps: 1,
     channels: view.type.channels,
-    norm: swallowed ? { eps: input.attrs.eps } : null,
+    norm: norm === null ? null : { eps: norm.attrs.eps },
+    prologue: prologue?.attrs.body ?? argument(0),
     mean: meanOf(place, view.type, rowRanges(first.type, view.type.channels)),
     order: "taps first",
   };
@@ -125,13 +128,21 @@ const convolved = (x: View, conv: NodeOf<"conv">): ProductSource => {
   const direct = convolvedPlace(x, conv, variable("tap"), channel);
   const channelsLast = linearIn(direct.offset, "c", { c: { min: 0, max: channels - 1 } })?.coefficient === 1;
   if (channelsLast || channels === 1 || groups > 1)
-    return { place: direct, taps, channels, norm: null, mean: null, order: "taps first" };
+    return { place: direct, taps, channels, norm: null, prologue: argument(0), mean: null, order: "taps first" };
   // k runs over (channel, window), the window's last axis fastest: as contiguous as a channel-first array is
   const k = variable("c");
   const outer = { axis: "$channel", size: channels };
   const at = unflatten([outer, ...window], k);
   const place = convolvedPlace(x, conv, at, at["$channel"] ?? literal(0));
-  return { place, taps: 1, channels: taps * channels, norm: null, mean: null, order: "channels first" };
+  return {
+    place,
+    taps: 1,
+    channels: taps * channels,
+    norm: null,
+    prologue: argument(0),
+    mean: null,
+    order: "channels first",
+  };
 };
 
 const convolvedPlace = (x: View, conv: NodeOf<"conv">, tap: Scalar | Coordinates, c: Scalar): Place => {

@@ -102,6 +102,8 @@ const nameOf = (context: Context, id: ValueId): string => {
   if (node.op === "input") return node.attrs.name;
   if (node.op === "normalize" && context.roles.of(id).kind === "fused")
     return `normalize(${nameOf(context, node.inputs[0])})`;
+  if (node.op === "pointwise" && context.roles.isPrologue(id) && inner !== undefined)
+    return bodyText(node.attrs.body, [nameOf(context, inner)]);
   if (node.op === "meanPrefix" && inner !== undefined) return `meanPrefix(${nameOf(context, inner)})`;
   if (context.roles.of(id).kind === "constant") return constantName(context, node);
   if (isViewOp(node.op) && node.op !== "withPrefix" && inner !== undefined) return nameOf(context, inner);

@@ -18,7 +18,7 @@ export type Role =
   | { readonly kind: "assembled" }
   /** The kernel that starts at this node stores the value `result`: itself, or the pointwise op fused behind it. */
   | { readonly kind: "kernel"; readonly result: ValueId }
-  /** Swallowed: a normalisation by the products that read it, a pointwise op by the kernel in front of it. */
+  /** Swallowed: a normalisation by the products that read it, a pointwise op by the kernel in front of it or behind it. */
   | { readonly kind: "fused" };
 
 export type Roles = {
@@ -26,6 +26,8 @@ export type Roles = {
   readonly node: (id: ValueId) => Node;
   /** Whether a pointwise op is computed by the sampling or the reduction that reads it. */
   readonly isInlined: (id: ValueId) => boolean;
+  /** Whether a pointwise op is computed by the products that load it. */
+  readonly isPrologue: (id: ValueId) => boolean;
   /** The pointwise op behind a kernel's first node, if one is fused. */
   readonly epilogue: (id: ValueId) => NodeOf<"pointwise"> | null;
 };
@@ -48,6 +50,7 @@ export const assignRoles = (graph: Graph): Roles => {
   /** Results so far that a pointwise op behind may join, and the kernel's first node. */
   const open = new Map<ValueId, ValueId>();
   const inlined = new Set<ValueId>();
+  const prologues = new Set<ValueId>();
   const epilogues = new Map<ValueId, NodeOf<"pointwise">>();
   const node = (id: ValueId): Node => {
     const found = nodes.get(id);
@@ -62,7 +65,10 @@ export const assignRoles = (graph: Graph): Roles => {
     else if (isAssembled(value)) roles.set(value.id, { kind: "assembled" });
     else if (isViewOp(value.op) && isAddressMap(value, uses)) roles.set(value.id, { kind: "view" });
     else if (value.op === "normalize" && joinsProducts(value, uses)) roles.set(value.id, { kind: "fused" });
-    else {
+    else if (value.op === "pointwise" && joinsLoads(value, uses, node)) {
+      roles.set(value.id, { kind: "fused" });
+      prologues.add(value.id);
+    } else {
       const first = value.op === "pointwise" ? kernelInFront(value, uses, open, node) : null;
       if (first !== null && value.op === "pointwise") {
         roles.set(first, { kind: "kernel", result: value.id });
@@ -80,6 +86,7 @@ export const assignRoles = (graph: Graph): Roles => {
   return {
     node,
     isInlined: (id) => inlined.has(id),
+    isPrologue: (id) => prologues.has(id),
     epilogue: (id) => epilogues.get(id) ?? null,
     of: (id) => {
       const role = roles.get(id);
@@ -106,6 +113,13 @@ const joinsProducts = (value: NodeOf<"normalize">, uses: Uses): boolean =>
   value.attrs.groups === 1 &&
   value.attrs.axes.length === 0 &&
   (uses.get(value.id) ?? []).every((use) => use !== "output" && use.by.op === "linear" && use.input === 0);
+
+/** A function of what a pooling makes is computed by the products that load it: a pooling has no epilogue. */
+const joinsLoads = (value: NodeOf<"pointwise">, uses: Uses, node: (id: ValueId) => Node): boolean => {
+  const [x, ...others] = value.inputs;
+  if (x === undefined || others.length > 0 || node(x).op !== "pool" || readsPosition(value.attrs.body)) return false;
+  return (uses.get(value.id) ?? []).every((use) => use !== "output" && use.by.op === "linear" && use.input === 0);
+};
 
 /**
  * Whether a convolution is a product of tiles: all of its columns read the same channels, or the columns of each group
