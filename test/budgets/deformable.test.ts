@@ -51,6 +51,20 @@ describe("a layer that samples", () => {
     expect(familiesOf("DeformableMultiScaleAttention", video)).toEqual(["products", "sample", "gemm"]);
   });
 
+  it("DAT: queries, three kernels that place keys, keys and values, the bias, attention, the result", () => {
+    const config = { release: 2022, q_size: [14, 14], n_heads: 12, n_groups: 3, stride: 1 };
+    const offsets = ["map", "row", "gemm"];
+    const keys = ["sample", "gemm"];
+    expect(familiesOf("DAttentionBaseline", config)).toEqual([
+      "gemm",
+      ...offsets,
+      ...keys,
+      "sample",
+      "attention",
+      "gemm",
+    ]);
+  });
+
   it("D-ST-A multiplies per frame: no product has a row for each pair of frames", () => {
     const { computations } = compiled("DeformableSpaceTimeAttention", video);
     const products = [...computations.values()].flatMap((kernel) =>

@@ -4,6 +4,7 @@ import {
   add,
   and,
   argument,
+  eq,
   floorDiv,
   literal,
   max,
@@ -226,12 +227,17 @@ export const lowerGroupedConvolution = (context: Context, node: NodeOf<"conv">, 
   const place = x.grid(at, channel);
   const element = into.access({ ...place, valid: and(place.valid, exists) }, ranges);
   const factor = into.access(weight.grid({ out: n, ...inside }, mod(i, width)), ranges);
+  const isFirst = eq(i, 0);
+  const biases = epilogueOf(context, node.id, into).elements.map((bias) => ({
+    ...bias,
+    valid: and(bias.valid, isFirst),
+  }));
   return mapLaunch(
     context,
     node,
     into,
-    mul(argument(0), argument(1)),
-    [element, factor],
+    add(mul(argument(0), argument(1)), ...biases.map((_, bias) => argument(2 + bias))),
+    [element, factor, ...biases],
     { kind: "sum", over, count: literal(1) },
     2 * over,
     undefined,

@@ -128,9 +128,17 @@ const joinsLoads = (value: NodeOf<"pointwise">, uses: Uses, node: (id: ValueId) 
 export const isProduct = ({ attrs, type }: NodeOf<"conv">): boolean =>
   attrs.groups === 1 || (type.channels / attrs.groups) % narrowestTile === 0;
 
-/** A convolution in small groups is a fold, which has none. */
-const takesEpilogue = (value: Node): boolean =>
-  value.op === "conv" ? isProduct(value) : ["linear", "normalize", "softmax", "attend"].includes(value.op);
+const takesEpilogue = ({ op }: Node): boolean => ["conv", "linear", "normalize", "softmax", "attend"].includes(op);
+
+/** A convolution in small groups is a fold: a bias is added to its first term, and nothing else is done behind it. */
+const joins = (first: Node, { attrs: { body } }: NodeOf<"pointwise">): boolean =>
+  first.op !== "conv" ||
+  isProduct(first) ||
+  (body.kind === "binary" &&
+    body.op === "add" &&
+    body.left.kind === "argument" &&
+    body.right.kind === "argument" &&
+    body.left.index !== body.right.index);
 
 /** Points and weights that one sampling alone reads are computed where it reads them. */
 const placesPoints = (value: NodeOf<"pointwise">, uses: Uses): boolean => {
@@ -172,7 +180,8 @@ const kernelInFront = (
   const last = joined.toSorted((a, b) => b - a)[0];
   // An attention applies functions of its result alone.
   if (last === undefined || (node(last).op === "attend" && value.inputs.length > 1)) return null;
-  const first = open.get(last) ?? null;
+  const first = open.get(last);
+  if (first === undefined || !joins(node(first), value)) return null;
   open.delete(last);
   return first;
 };
