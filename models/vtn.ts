@@ -129,7 +129,7 @@ class SelfAttention extends Module<LayerConfig> {
   forward(x: Sequence, mask: Sequence | undefined) {
     const { heads, window } = this.config;
     if (mask !== undefined) return this.masked(x, mask);
-    const local = attend(this.query(x.grid), this.key(x), this.value(x), {
+    const local = attend(this.query(x).grid, this.key(x), this.value(x), {
       heads,
       keys: union(prefix(), near({ t: window / 2 })),
     });

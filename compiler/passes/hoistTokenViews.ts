@@ -1,17 +1,21 @@
 import type { Node, NodeOf, ValueId } from "../../ir/graph.ts";
-import { prefixRows, sizeOf, type TensorType } from "../../ir/types.ts";
+import { prefixRows, rowsOf, sizeOf, type TensorType } from "../../ir/types.ts";
 import { rewrite, type Pass, type Rewriter } from "./rewrite.ts";
 
 /**
  * Takes the wanted tokens before a computation that treats each token alone, so that the others are never computed.
  * Requires: simplifyViews (a view of tokens put together is gone). Ensures: views that take some of the tokens stand as
- * near to the inputs as their readers allow.
+ * near to the inputs as their readers allow, but behind a product of all tokens that shares its input with others: they
+ * will be one, and a few more rows of it cost less than a launch.
  *
  *   prefix(head(norm(x))) → head(norm(prefix(x)))
  */
 export const hoistTokenViews: Pass = {
   name: "hoistTokenViews",
-  run: (graph) => rewrite(graph, (node, to) => (takesTokens(node, to) ? hoist(node, node.inputs[0], to) : null)),
+  run: (graph) =>
+    rewrite(graph, (node, to) =>
+      takesTokens(node, to) && !isBesideOthers(node, to) ? hoist(node, node.inputs[0], to) : null,
+    ),
 };
 
 type TokenView = NodeOf<"grid"> | NodeOf<"prefix"> | NodeOf<"slice"> | NodeOf<"pack">;
@@ -21,6 +25,24 @@ const takesTokens = (node: Node, to: Rewriter): node is TokenView => {
   if (node.op === "grid" || node.op === "prefix" || node.op === "slice") return true;
   return node.op === "pack" && to.type(node.inputs[0]).channels === node.type.channels;
 };
+
+/** Whether the grid is wanted of a product (and its bias) that other products of all the same tokens stand beside. */
+const isBesideOthers = (view: TokenView, to: Rewriter): boolean => {
+  if (view.op !== "grid") return false;
+  const result = to.node(view.inputs[0]);
+  const linear = [result, ...(result.op === "pointwise" ? result.inputs.map((id) => to.node(id)) : [])].find(
+    (node) => node.op === "linear",
+  );
+  if (linear === undefined) return false;
+  const [input] = linear.inputs;
+  const type = to.type(input);
+  return (
+    prefixRows(type) * fewRows <= rowsOf(type) &&
+    to.readers(input).filter((reader) => reader !== "output" && reader.op === "linear").length > 1
+  );
+};
+/** One row in so many is computed for nothing at most. */
+const fewRows = 16;
 
 const hoist = (view: TokenView, id: ValueId, to: Rewriter): ValueId | null => {
   const x = to.node(id);

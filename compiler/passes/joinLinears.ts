@@ -54,7 +54,12 @@ const memberOf = (
   const [only, ...others] = readers.get(linear.id) ?? [];
   if (only === undefined) return null;
   const isOperand = (id: ValueId): boolean =>
-    (readers.get(id) ?? []).every((reader) => takesColumns(reader) || (places.has(id) && movesTokens(reader)));
+    (readers.get(id) ?? []).every(
+      (reader) =>
+        takesColumns(reader) ||
+        (places.has(id) && movesTokens(reader)) ||
+        (reader !== "output" && reader.op === "grid" && isOperand(reader.id)),
+    );
   if (others.length === 0 && only !== "output" && only.op === "pointwise") {
     const bias = only.inputs.find((id) => id !== linear.id);
     const type = bias === undefined ? undefined : nodes.get(bias)?.type;
