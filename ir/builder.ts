@@ -1,6 +1,6 @@
 import { eliminateDeadNodes } from "./deadNodes.ts";
 import { GraphError } from "./errors.ts";
-import type { Graph, Node, Op, Ops, Output, Span, ValueId } from "./graph.ts";
+import type { Graph, Node, Op, Ops, Output, Span, UpTo, ValueId } from "./graph.ts";
 import { type Each, inferType } from "./infer.ts";
 import type { Layout } from "./layout.ts";
 import { layoutShape } from "./layoutOffset.ts";
@@ -19,7 +19,7 @@ export type GraphBuilder = {
   ) => ValueId;
   readonly type: (value: ValueId) => TensorType;
   readonly node: (value: ValueId) => Node;
-  readonly output: (name: string, value: ValueId, layout: Layout) => void;
+  readonly output: (name: string, value: ValueId, layout: Layout, upTo?: UpTo | null) => void;
   /** Makes a value readable by name as it stands. */
   readonly keep: (name: string, value: ValueId, layout: Layout) => void;
   /** A name of the checkpoint that the model knows and does not read. */
@@ -45,11 +45,13 @@ export const createBuilder = (name: string): GraphBuilder => {
   const type = (value: ValueId): TensorType => node(value).type;
   const typesOf = <Inputs extends readonly ValueId[]>(inputs: Inputs): Each<Inputs, TensorType> =>
     inputs.map(type) as unknown as Each<Inputs, TensorType>;
-  const publish = (list: Output[], kind: string) => (as: string, value: ValueId, layout: Layout) => {
-    if (list.some((output) => output.name === as)) throw new GraphError(`there are two ${kind} called "${as}"`);
-    layoutShape(layout, type(value));
-    list.push({ name: as, value, layout });
-  };
+  const publish =
+    (list: Output[], kind: string) =>
+    (as: string, value: ValueId, layout: Layout, upTo: UpTo | null = null) => {
+      if (list.some((output) => output.name === as)) throw new GraphError(`there are two ${kind} called "${as}"`);
+      layoutShape(layout, type(value));
+      list.push({ name: as, value, layout, upTo });
+    };
 
   return {
     add: (op, inputs, attrs, span, path) => {

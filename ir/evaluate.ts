@@ -20,6 +20,7 @@ import {
 } from "./evaluateViews.ts";
 import type { Graph, Node, Op, Ops, Output, ValueId } from "./graph.ts";
 import type { Each } from "./infer.ts";
+import { type LoopStage, loopStages } from "./loopStages.ts";
 import type { TensorType } from "./types.ts";
 import { fromLayout, toLayout, type Value } from "./value.ts";
 
@@ -40,10 +41,14 @@ export const evaluate = (graph: Graph, options: EvaluateOptions): Evaluated => {
   const lastRead = new Map<ValueId, ValueId>();
   for (const node of graph.nodes) for (const input of node.inputs) lastRead.set(input, node.id);
   const wanted = new Set([...graph.outputs, ...graph.kept].map(({ value }) => value));
-  for (const node of graph.nodes) {
-    values.set(node.id, evaluateNode(node, values, options));
-    for (const input of node.inputs) if (lastRead.get(input) === node.id && !wanted.has(input)) values.delete(input);
-  }
+  const stages = loopStages(graph.nodes);
+  evaluateStages(graph.nodes, stages, values, options, (node) => {
+    for (const input of node.inputs) {
+      // Every step reads what was made before the loop.
+      const isLast = lastRead.get(input) === node.id && stages.get(input) === stages.get(node.id);
+      if (isLast && !wanted.has(input)) values.delete(input);
+    }
+  });
   const arrays = (outputs: readonly Output[]): { readonly [name: string]: Float64Array } =>
     Object.fromEntries(
       outputs.map(({ name, value, layout }) => [name, toLayout(valueOf(values, value), layout, options.batch)]),
@@ -54,9 +59,46 @@ export const evaluate = (graph: Graph, options: EvaluateOptions): Evaluated => {
 /** Every value of a graph, as rows and channels: for looking into. */
 export const evaluateValues = (graph: Graph, options: EvaluateOptions): ReadonlyMap<ValueId, Value> => {
   const values = new Map<ValueId, Value>();
-  for (const node of graph.nodes) values.set(node.id, evaluateNode(node, values, options));
+  evaluateStages(graph.nodes, loopStages(graph.nodes), values, options, () => {});
   return values;
 };
+
+/** Values of the steps are those of the last one. */
+const evaluateStages = (
+  nodes: readonly Node[],
+  stages: ReadonlyMap<ValueId, LoopStage>,
+  values: Map<ValueId, Value>,
+  options: EvaluateOptions,
+  evaluated: (node: Node) => void,
+): void => {
+  const evaluateStage = (stage: LoopStage): void => {
+    for (const node of nodes) {
+      if (stages.get(node.id) !== stage || node.op === "state") continue;
+      values.set(node.id, evaluateNode(node, values, options));
+      evaluated(node);
+    }
+  };
+  evaluateStage("before");
+  const states = nodes.flatMap((node) => (node.op === "state" ? [node] : []));
+  for (const state of states) values.set(state.id, evaluateNode(state, values, options));
+  const loop = nodes.find((node) => node.op === "loop");
+  if (loop?.op === "loop") {
+    const [flag, ...next] = loop.inputs;
+    for (let steps = 0, goesOn = true; goesOn && steps < loop.attrs.atMost; steps++) {
+      evaluateStage("step");
+      goesOn = valueOf(values, flag).data.includes(anotherStep);
+      const made = next.map((id) => valueOf(values, id));
+      for (const [index, name] of loop.attrs.states.entries()) {
+        const [state, value] = [states.find(({ attrs }) => attrs.name === name), made[index]];
+        if (state !== undefined && value !== undefined)
+          values.set(state.id, evaluateRows(value, state.type, options.batch));
+      }
+    }
+  }
+  evaluateStage("after");
+};
+/** The flag of a loop whose example wants another step. */
+const anotherStep = 1;
 
 const valueOf = (values: ReadonlyMap<ValueId, Value>, id: ValueId): Value => {
   const value = values.get(id);
@@ -86,12 +128,16 @@ const rules: { readonly [K in Op]: EvaluateRule<K> } = {
   linear: ([x, weight], _, { type }) => evaluateLinear(x, weight, type),
   conv: ([x, weight], attrs, { type, batch }) => evaluateConv(x, weight, attrs, type, batch),
   pointwise: (inputs, attrs, { type, batch }) => evaluatePointwise(inputs, attrs, type, batch),
+  round: ([x], _, { type }) => ({ ...x, type, data: x.data.map((value) => Math.round(value)) }),
   normalize: ([x], attrs, { batch }) => evaluateNormalize(x, attrs, batch),
   softmax: ([x], attrs, { batch }) => evaluateSoftmax(x, attrs, batch),
   reduce: ([x], attrs, { type, batch }) => evaluateReduce(x, attrs, type, batch),
   pool: ([x], attrs, { type, batch }) => evaluatePool(x, attrs, type, batch),
   attend: (inputs, attrs, { type, batch }) => evaluateAttend(inputs, attrs, type, batch),
   sample: (inputs, attrs, { type, batch }) => evaluateSample(inputs, attrs, type, batch),
+  state: ([first], _, { type, batch }) => evaluateRows(first, type, batch),
+  loop: ([flag]) => flag,
+  after: ([, state]) => state,
   grid: ([x], _, { type, batch }) => evaluateRows(x, type, batch),
   prefix: ([x], _, { type, batch }) => evaluatePrefix(x, type, batch),
   withPrefix: ([x, prefix], _, { type, batch }) => evaluateWithPrefix(x, prefix, type, batch),

@@ -11,6 +11,9 @@ import type { TensorType } from "./types.ts";
  * Meaning: real numbers without rounding (the evaluator computes in float64). Inputs of a pointwise op that lack the
  * batch, an axis or a prefix repetition of the result are repeated along it; one channel is repeated over all.
  * A query that sees no key gives zeros. A score of -Infinity is a key that is not seen.
+ *
+ * A graph has one loop at most. What depends on a `state` is computed anew at every step, what depends on `loop` or
+ * `after` once when the loop has ended, and everything else once before it.
  */
 export type Graph = {
   readonly name: string;
@@ -23,7 +26,15 @@ export type Graph = {
   /** Parameters that can be made from published ones of another size, by name. */
   readonly resizing: { readonly [name: string]: Resizing };
 };
-export type Output = { readonly name: string; readonly value: ValueId; readonly layout: Layout };
+export type Output = {
+  readonly name: string;
+  readonly value: ValueId;
+  readonly layout: Layout;
+  /** Of an axis that is as long as it can become: how much of it callers get. Null: all. */
+  readonly upTo: UpTo | null;
+};
+/** The first positions of `axis`, as many as the whole number in the output `count` says (the largest, of several examples). */
+export type UpTo = { readonly axis: string; readonly count: string };
 
 declare const valueId: unique symbol;
 /** Only the builder makes them; printed as `%3`. */
@@ -61,6 +72,8 @@ export type Ops = {
    * others as they come. An input without prefix tokens is read at the result's prefix tokens if its axes are repeated over by them.
    */
   pointwise: { inputs: readonly ValueId[]; attrs: { readonly body: Scalar } };
+  /** Whole numbers: the nearest, halves up. */
+  round: { inputs: readonly [x: ValueId]; attrs: Record<never, never> };
   /** (x - mean) / sqrt(variance + eps) over each of `groups` runs of channels, and over the axes named. */
   normalize: {
     inputs: readonly [x: ValueId];
@@ -88,6 +101,20 @@ export type Ops = {
    * query, and those of keys stand in front of as many of values: scale * query · key(point) is added to a point's weight.
    */
   sample: { inputs: readonly [points: ValueId, weights: ValueId, ...maps: ValueId[]]; attrs: SampleAttrs };
+
+  /** What the loop's steps hand on: `first` at the first step, and then what the step before made of it. */
+  state: { inputs: readonly [first: ValueId]; attrs: { readonly name: string } };
+  /**
+   * Takes steps, `atMost` so many; `next` are the states named, in order, at the step that follows. `flag` is one whole
+   * number of each example: 1 where it wants another step, 0 where it is done, 2 where a step changes nothing any more.
+   * No step follows one that no example wants another after. The value is the flag after the last step.
+   */
+  loop: {
+    inputs: readonly [flag: ValueId, ...next: ValueId[]];
+    attrs: { readonly states: readonly string[]; readonly atMost: number };
+  };
+  /** A state when the loop has ended. */
+  after: { inputs: readonly [loop: ValueId, state: ValueId]; attrs: Record<never, never> };
 
   // Views: another way to name the same elements. None of them is a kernel of its own. Those that change the channels or
   // an axis that prefix tokens are repeated over want a value without prefix tokens; others leave prefix tokens as they are.

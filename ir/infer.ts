@@ -10,6 +10,7 @@ import {
   inferReduce,
   inferSoftmax,
 } from "./inferCompute.ts";
+import { inferLoop } from "./inferLoop.ts";
 import { inferSample } from "./inferSample.ts";
 import {
   inferChannels,
@@ -61,12 +62,16 @@ const inferRules: { readonly [K in Op]: InferRule<K> } = {
   linear: (_, [x, weight]) => inferLinear(x, weight),
   conv: (attrs, [x, weight]) => inferConv(x, weight, attrs),
   pointwise: (_, inputs) => broadcastTypes(inputs),
+  round: (_, [x]) => ({ ...x, element: "int" }),
   normalize: (attrs, [x]) => inferNormalize(x, attrs),
   softmax: (attrs, [x]) => inferSoftmax(x, attrs),
   reduce: (attrs, [x]) => inferReduce(x, attrs),
   pool: (attrs, [x]) => inferPool(x, attrs),
   attend: (attrs, inputs) => inferAttend(inputs, attrs),
   sample: (attrs, inputs) => inferSample(inputs, attrs),
+  state: (_, [first]) => ({ ...first, batch: true }),
+  loop: (attrs, inputs) => inferLoop(inputs, attrs),
+  after: (_, [, state]) => state,
   grid: (_, [x]) => inferGrid(x),
   prefix: (_, [x]) => inferPrefix(x),
   withPrefix: (_, [x, prefix]) => inferWithPrefix(x, prefix),

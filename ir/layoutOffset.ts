@@ -18,6 +18,17 @@ export const layoutShape = (layout: Layout, type: TensorType): readonly LayoutSi
   });
 };
 
+/** The dimension whose last factor an axis is, and the extent of the axis; null where it is the last of none. */
+export const countedDimension = (
+  layout: Layout,
+  type: TensorType,
+  axis: string,
+): { readonly dimension: number; readonly extent: number } | null => {
+  const dimension = layout.findIndex((parts) => parts.length === 1 && parts[0]?.at(-1) === axis);
+  const extent = sizeOf(type, axis);
+  return dimension < 0 || extent === undefined ? null : { dimension, extent };
+};
+
 /**
  * Where a token's elements lie in the dense array: the sum of `steps[factor] * coordinate`, plus `start`. Factors are
  * axes, `c`, and `prefix` for the index of a prefix token. One step of the batch is `exampleStride`, 0 where the

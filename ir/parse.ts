@@ -120,7 +120,9 @@ const readOutput = (reader: TextReader, publish: GraphBuilder["output"]): void =
   const name = reader.string();
   reader.expect("=");
   const value = readValue(reader, Infinity);
-  publish(name, value, parseLayout(reader.string()));
+  const layout = parseLayout(reader.string());
+  const upTo = reader.acceptWord("upTo") ? { axis: reader.name(), count: reader.string() } : null;
+  publish(name, value, layout, upTo);
 };
 
 const nowhere: Span = { file: "", line: 1, column: 1 };

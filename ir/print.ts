@@ -33,8 +33,8 @@ const printNode = (node: Node): string => {
   return `%${node.id}: ${printType(node.type)} = ${node.op satisfies Op}${inputs}${braces}${printPlace(node.span, node.path)}`;
 };
 
-const printOutput = (kind: string, { name, value, layout }: Output): string =>
-  `${kind} ${JSON.stringify(name)} = %${value} ${JSON.stringify(printLayout(layout))}`;
+const printOutput = (kind: string, { name, value, layout, upTo }: Output): string =>
+  `${kind} ${JSON.stringify(name)} = %${value} ${JSON.stringify(printLayout(layout))}${upTo === null ? "" : ` upTo ${upTo.axis} ${JSON.stringify(upTo.count)}`}`;
 
 /** Where nothing is known, there is nothing to say. */
 const printPlace = ({ file, line, column }: Span, path: string): string =>

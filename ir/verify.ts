@@ -3,6 +3,8 @@ import type { Graph, Node, NodeOf, ValueId } from "./graph.ts";
 import { type Each, inferType } from "./infer.ts";
 import { printLayout } from "./layout.ts";
 import { layoutShape } from "./layoutOffset.ts";
+import { loopStages } from "./loopStages.ts";
+import { checkLoop, checkUpTo } from "./verifyLoop.ts";
 import { predicate, readsPrefix } from "./predicate.ts";
 import { below, type Interval, rangeOf, type Ranges } from "./scalarRange.ts";
 import { simplify } from "./scalarSimplify.ts";
@@ -42,15 +44,20 @@ export const problemsOf = (graph: Graph): readonly string[] => {
       checkScalars(node, graph);
     });
   }
+  attempt("the loop", () => checkLoop(graph));
   attempt("inputs", () => distinctNames(graph.nodes.flatMap((node) => (node.op === "input" ? [node.attrs.name] : []))));
   attempt("outputs", () => distinctNames(graph.outputs.map(({ name }) => name)));
   attempt("kept values", () => distinctNames(graph.kept.map(({ name }) => name)));
   attempt("parameters", () => oneShapeEach(graph));
-  for (const { name, value, layout } of [...graph.outputs, ...graph.kept]) {
+  const stages = loopStages(graph.nodes);
+  for (const output of [...graph.outputs, ...graph.kept]) {
+    const { name, value, layout } = output;
     attempt(`"${name}"`, () => {
       const node = graph.nodes[value];
       if (node === undefined) throw new GraphError(`there is no value %${value}`);
       layoutShape(layout, node.type);
+      if (stages.get(value) === "step") throw new GraphError(`%${value} is another one at every step of the loop`);
+      if (output.upTo !== null) checkUpTo(output, output.upTo, node, graph);
     });
   }
   return problems;

@@ -39,7 +39,7 @@ export const rewrite = (graph: Graph, change: (node: Node, rewriter: Rewriter) =
   const add: Rewriter["add"] = (op, inputs, attrs, like) => {
     const id = builder.add(op, inputs, attrs, like.span, like.path);
     made.set(id, { id, op, inputs, attrs, type: builder.type(id), span: like.span, path: like.path } as Node);
-    if (op !== "input" && inputs.every((input) => constants.has(input))) constants.add(id);
+    if (op !== "input" && op !== "state" && inputs.every((input) => constants.has(input))) constants.add(id);
     return id;
   };
   const rewriter: Rewriter = {
@@ -68,7 +68,7 @@ export const rewrite = (graph: Graph, change: (node: Node, rewriter: Rewriter) =
   const sameBatch = (node: Node): boolean =>
     !published.includes(node.id) || builder.type(rename(node.id)).batch === node.type.batch;
   if (!graph.nodes.every(sameBatch)) return graph;
-  for (const { name, value, layout } of graph.outputs) builder.output(name, rename(value), layout);
+  for (const { name, value, layout, upTo } of graph.outputs) builder.output(name, rename(value), layout, upTo);
   for (const { name, value, layout } of graph.kept) builder.keep(name, rename(value), layout);
   for (const name of graph.unused) builder.unused(name);
   for (const [name, how] of Object.entries(graph.resizing)) builder.resizing(name, how);

@@ -153,6 +153,11 @@ const byPosition: { readonly [K in Exclude<Op, "input" | "parameter">]: Rule<K> 
         variables: { ...variables, "x.isPrefix": p ? 1 : 0, "x.prefix": p ? (at["prefix"] ?? 0) : 0, channel: c },
       });
     },
+  round: (_, inputs) => (b, at, p, c) => Math.floor(first(inputs).of(b, at, p, c) + 0.5),
+  // A state that its loop does not change.
+  state: (_, inputs) => first(inputs).of,
+  loop: (_, inputs) => first([...inputs]).of,
+  after: (_, inputs) => second(inputs).of,
   normalize:
     ({ eps, groups, axes }, inputs) =>
     (b, at, p, c) => {

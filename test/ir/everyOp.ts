@@ -1,5 +1,14 @@
 import type { Op } from "../../ir/graph.ts";
 
+/** A loop that changes nothing, so that every value is the same at all times: what steps make of a state is tested elsewhere. */
+const loop = `%0: [b, n 3; 1] = input {name="x", layout="b n"}
+%1 = state %0 {name="x"}
+%2 = reduce %1 {kind=sum, axes=[n]}
+%3 = pointwise %2 {body=$0 > 0 ? 1 : 0}
+%4 = round %3
+%5 = loop %4, %1 {states=["x"], atMost=3}
+%6 = after %5, %1`;
+
 /** Small graphs in which each op occurs, one or more for each. The last value is the output `y`. */
 export const everyOp: { readonly [K in Op]: readonly string[] } = {
   input: [`%0: [b, prefix 2 over t, t 2, h 3; 4] = input {name="x", layout="(b t) (prefix | h) c"}`],
@@ -27,6 +36,7 @@ export const everyOp: { readonly [K in Op]: readonly string[] } = {
 %1: [b, level 2, h 3; 1] = input {name="z", layout="b level h"}
 %2 = pointwise %0, %1 {body=$0 * $1}`,
   ],
+  round: [`%0: [b, prefix 1, h 3; 2] = input {name="x", layout="b (prefix | h) c"}\n%1 = round %0`],
   normalize: [
     `%0: [b, prefix 1, h 3; 6] = input {name="x", layout="b (prefix | h) c"}\n%1 = normalize %0 {eps=0.00001, groups=1, axes=[]}`,
     `%0: [b, t 2, h 3; 6] = input {name="x", layout="b t h c"}\n%1 = normalize %0 {eps=0.1, groups=2, axes=[h]}`,
@@ -68,6 +78,9 @@ export const everyOp: { readonly [K in Op]: readonly string[] } = {
 %1: [row 5; 4] = parameter {name="before", shape=[5, 4], layout="row c"}
 %2 = attend %0, %0, %0, %1 {heads=1, scale=0.5, pattern=all, score=s, normalize=count, positions=h key 0}`,
   ],
+  state: [loop],
+  loop: [loop],
+  after: [loop],
   sample: [
     `%0: [b, q 3, head 2, level 2, point 3; 2] = input {name="at", layout="b q head level point c"}
 %1: [b, q 3, head 2, level 2, point 3; 1] = input {name="logits", layout="b q head level point"}

@@ -148,13 +148,13 @@ output "y" = %1 "b h c"`);
     ],
     [
       "an output of no value",
-      { ...base, outputs: [{ name: "y", value: 7 as ValueId, layout: [] }] },
+      { ...base, outputs: [{ name: "y", value: 7 as ValueId, layout: [], upTo: null }] },
       '"y": there is no value %7',
     ],
     ["two outputs of a name", { ...base, outputs: [...base.outputs, ...base.outputs] }, 'there are two called "y"'],
     [
       "a layout that does not fit",
-      { ...base, kept: [{ name: "k", value: 1 as ValueId, layout: parseLayout("b c") }] },
+      { ...base, kept: [{ name: "k", value: 1 as ValueId, layout: parseLayout("b c"), upTo: null }] },
       'grid tokens have "h"',
     ],
   ])("%s", (_, graph, problem) => {
