@@ -1,13 +1,15 @@
 import { printExtents } from "../ir/contract.ts";
-import type { Graph, ValueId, Span } from "../ir/graph.ts";
-import { layoutShape } from "../ir/layoutOffset.ts";
+import type { Graph, Node, Output, Span, ValueId } from "../ir/graph.ts";
+import { countedDimension, layoutShape } from "../ir/layoutOffset.ts";
 import type {
   Argument,
   BufferRef,
   Extents,
   Kernel,
+  Loop,
   ParameterSlot,
   Port,
+  PortCount,
   Program,
   Step,
   Weight,
@@ -20,7 +22,8 @@ import type { CompileOptions } from "./compiled.ts";
 import { type CompileError, compileError } from "./diagnostics.ts";
 import type { EmittedKernel, FusedKernel, KernelHeader } from "./schedule/kernels.ts";
 import type { Launch } from "./schedule/lower/context.ts";
-import type { Source } from "./schedule/lower/memory.ts";
+import type { LoweredLoop } from "./schedule/lower/lower.ts";
+import type { BufferId, Source } from "./schedule/lower/memory.ts";
 import type { Target } from "./schedule/target.ts";
 import type { Plan } from "./schedule/buffers.ts";
 import { weightShape } from "../ir/weightShape.ts";
@@ -32,6 +35,7 @@ export type Part = {
   readonly extents: Extents;
   readonly launches: readonly Launch[];
   readonly plan: Plan;
+  readonly loop: LoweredLoop | null;
 };
 export type Assembled = {
   /** One for each part, in order. */
@@ -50,7 +54,7 @@ export const assemblePrograms = (parts: readonly Part[], options: CompileOptions
   const parameters = parametersOf(parts);
   const read = new Set(parameters.map(({ name }) => name));
   const unused = [...new Set(parts.flatMap(({ graph }) => graph.unused))].filter((name) => !read.has(name));
-  const programs = parts.map(({ graph, extents, plan }, index): Program => {
+  const programs = parts.map(({ graph, extents, launches, plan, loop }, index): Program => {
     const own = steps[index] ?? [];
     const launched = new Set(own.map(({ kernel }) => kernel));
     return {
@@ -66,6 +70,7 @@ export const assemblePrograms = (parts: readonly Part[], options: CompileOptions
       memory: { activations: plan.activations, shared: plan.shared, weights: weights.bytes() },
       kernels: kernels.list.filter(({ name }) => launched.has(name)),
       steps: own,
+      loop: loop && { ...repeated(launches), flag: bufferRef(loop.flag.id, plan), atMost: loop.atMost },
       checksums: {},
     };
   });
@@ -79,13 +84,8 @@ const stepsOf = ({ launches, plan }: Part, weights: Weights, kernels: Kernels): 
         return { space: source.space, index: source.index };
       case "weight":
         return weights.add(source.value, source.storage);
-      case "buffer": {
-        const place = plan.offsets.get(source.buffer);
-        if (!place) throw new Error(`internal: buffer ${source.buffer} has no place`);
-        return place.space === "activations"
-          ? { space: "activations", offset: place.offset, bytesPerExample: place.bytes }
-          : { space: "shared", offset: place.offset, bytes: place.bytes };
-      }
+      case "buffer":
+        return bufferRef(source.buffer, plan);
     }
   };
   return launches.map((launch): Step => {
@@ -113,6 +113,19 @@ const stepsOf = ({ launches, plan }: Part, weights: Weights, kernels: Kernels): 
     return { kernel, grid: emitted.grid, arguments: args, origin: launch.origin, work: launch.work };
   });
 };
+
+const bufferRef = (buffer: BufferId, { offsets }: Plan): BufferRef => {
+  const place = offsets.get(buffer);
+  if (!place) throw new Error(`internal: buffer ${buffer} has no place`);
+  return place.space === "activations"
+    ? { space: "activations", offset: place.offset, bytesPerExample: place.bytes }
+    : { space: "shared", offset: place.offset, bytes: place.bytes };
+};
+
+const repeated = (launches: readonly Launch[]): Pick<Loop, "from" | "to"> => ({
+  from: launches.findIndex(({ stage }) => stage === "step"),
+  to: launches.findLastIndex(({ stage }) => stage === "step") + 1,
+});
 
 const alignment = 256;
 
@@ -222,6 +235,7 @@ const ports = (graph: Graph): Pick<Program, "inputs" | "outputs" | "kept"> => {
         storage: storage(node.type.element),
         layout: output.layout,
         shape: layoutShape(output.layout, node.type),
+        upTo: countOf(output, node),
         buffer: { space, index },
       };
     };
@@ -232,12 +246,20 @@ const ports = (graph: Graph): Pick<Program, "inputs" | "outputs" | "kept"> => {
       storage: storage(node.type.element),
       layout: node.attrs.layout,
       shape: layoutShape(node.attrs.layout, node.type),
+      upTo: null,
       buffer: { space: "input", index },
       ...rangeOf(graph, node.id),
     })),
     outputs: graph.outputs.map(port("output")),
     kept: graph.kept.map(port("kept")),
   };
+};
+
+const countOf = ({ name, layout, upTo }: Output, { type }: Node): PortCount | null => {
+  if (upTo === null) return null;
+  const counted = countedDimension(layout, type, upTo.axis);
+  if (counted === null) throw new Error(`internal: nothing counts "${upTo.axis}" of "${name}"`);
+  return { ...counted, count: upTo.count };
 };
 
 /** What a checkpoint must hold for all parts. Throws a CompileError where they want a parameter in several shapes. */

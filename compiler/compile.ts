@@ -30,7 +30,8 @@ export const compileVariants = (variants: readonly Variant[], options: CompileOp
     const { graph, stages } = runPasses(options.keep ? traced : eliminateDeadNodes({ ...traced, kept: [] }));
     const lowered = lower(graph, options.precision, options.target);
     const launches = joinProducts(reuseInPlace(lowered.launches));
-    return { graph, extents, stages, roles: lowered.roles, launches, plan: planBuffers(lowered.buffers, launches) };
+    const { roles, loop } = lowered;
+    return { graph, extents, stages, roles, launches, loop, plan: planBuffers(lowered.buffers, launches, loop) };
   });
   const { programs, sources } = assemblePrograms(parts, options, emitKernel);
   return parts.flatMap(({ graph, stages, roles, launches, plan }, index) =>

@@ -25,7 +25,7 @@ const noteOf = (node: Node, roles: Roles, uses: Uses): Said | null => {
       because:
         reader.by.op === "sample"
           ? "the sampling that alone reads it computes it point by point"
-          : "the reduction that alone reads it computes it element by element",
+          : `the ${reader.by.op === "reduce" ? "reduction" : "rounding"} that alone reads it computes it element by element`,
     };
   if (roles.isPrologue(node.id))
     return { fused: true, what: "pointwise op", because: "only products read it: they compute it as they load" };

@@ -6,6 +6,8 @@ export type Places = {
   readonly points: ReadonlySet<ValueId>;
   /** Tokens that are normalised to place points: the residual stream of a network that samples. */
   readonly tokens: ReadonlySet<ValueId>;
+  /** Values that whole numbers, and choices of the largest, are made of. */
+  readonly decisions: ReadonlySet<ValueId>;
 };
 
 /**
@@ -33,7 +35,19 @@ export const placesOf = (graph: Graph): Places => {
       if (isBehind) for (const each of normalised(id, graph)) tokens.add(each);
     }
   }
-  return { points, tokens };
+  return { points, tokens, decisions: decisionsOf(graph) };
+};
+
+/** From what is rounded or chosen back to what kernels compute. */
+const decisionsOf = (graph: Graph): ReadonlySet<ValueId> => {
+  const found = new Set<ValueId>();
+  for (const node of graph.nodes.toReversed()) {
+    const isArgmax = node.op === "reduce" && node.attrs.kind === "argmax";
+    const isMost = (node.op === "reduce" || node.op === "pool") && node.attrs.kind === "max";
+    if (node.op === "round" || node.op === "topK" || isArgmax) for (const id of node.inputs) found.add(id);
+    if (found.has(node.id) && (isMost || passes.includes(node.op))) for (const id of node.inputs) found.add(id);
+  }
+  return found;
 };
 
 /** What normalisations that this value is made of read. */

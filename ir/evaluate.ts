@@ -3,6 +3,7 @@ import { evaluateAttend } from "./evaluateAttend.ts";
 import { evaluateConv, evaluateLinear, evaluatePointwise } from "./evaluateCompute.ts";
 import { evaluateResize } from "./evaluateResize.ts";
 import { evaluateSample } from "./evaluateSample.ts";
+import { evaluateArgmax, evaluateHistogram, evaluateTopK } from "./evaluateSelect.ts";
 import { evaluateNormalize, evaluatePool, evaluateReduce, evaluateSoftmax } from "./evaluateStatistics.ts";
 import {
   evaluateChannels,
@@ -18,9 +19,10 @@ import {
   evaluateUnpack,
   evaluateWithPrefix,
 } from "./evaluateViews.ts";
-import type { Graph, Node, Op, Ops, Output, ValueId } from "./graph.ts";
+import type { Graph, Node, NodeOf, Op, Ops, Output, ValueId } from "./graph.ts";
 import type { Each } from "./infer.ts";
-import { type LoopStage, loopStages } from "./loopStages.ts";
+import { type LoopStage, loopStages, stageOrder } from "./loopStages.ts";
+import { type LoopEnd, loopEndOf } from "./program.ts";
 import type { TensorType } from "./types.ts";
 import { fromLayout, toLayout, type Value } from "./value.ts";
 
@@ -30,6 +32,8 @@ export type EvaluateOptions = { readonly batch: number; readonly inputs: Arrays;
 export type Evaluated = {
   readonly outputs: { readonly [name: string]: Float64Array };
   readonly kept: { readonly [name: string]: Float64Array };
+  /** Null where there is none. */
+  readonly loop: LoopEnd | null;
 };
 
 /**
@@ -39,10 +43,12 @@ export type Evaluated = {
 export const evaluate = (graph: Graph, options: EvaluateOptions): Evaluated => {
   const values = new Map<ValueId, Value>();
   const lastRead = new Map<ValueId, ValueId>();
-  for (const node of graph.nodes) for (const input of node.inputs) lastRead.set(input, node.id);
-  const wanted = new Set([...graph.outputs, ...graph.kept].map(({ value }) => value));
   const stages = loopStages(graph.nodes);
-  evaluateStages(graph.nodes, stages, values, options, (node) => {
+  for (const stage of stageOrder)
+    for (const node of graph.nodes)
+      if (stages.get(node.id) === stage) for (const input of node.inputs) lastRead.set(input, node.id);
+  const wanted = new Set([...graph.outputs, ...graph.kept].map(({ value }) => value));
+  const loop = evaluateStages(graph.nodes, stages, values, options, (node) => {
     for (const input of node.inputs) {
       // Every step reads what was made before the loop.
       const isLast = lastRead.get(input) === node.id && stages.get(input) === stages.get(node.id);
@@ -53,7 +59,7 @@ export const evaluate = (graph: Graph, options: EvaluateOptions): Evaluated => {
     Object.fromEntries(
       outputs.map(({ name, value, layout }) => [name, toLayout(valueOf(values, value), layout, options.batch)]),
     );
-  return { outputs: arrays(graph.outputs), kept: arrays(graph.kept) };
+  return { outputs: arrays(graph.outputs), kept: arrays(graph.kept), loop };
 };
 
 /** Every value of a graph, as rows and channels: for looking into. */
@@ -70,7 +76,7 @@ const evaluateStages = (
   values: Map<ValueId, Value>,
   options: EvaluateOptions,
   evaluated: (node: Node) => void,
-): void => {
+): LoopEnd | null => {
   const evaluateStage = (stage: LoopStage): void => {
     for (const node of nodes) {
       if (stages.get(node.id) !== stage || node.op === "state") continue;
@@ -82,23 +88,30 @@ const evaluateStages = (
   const states = nodes.flatMap((node) => (node.op === "state" ? [node] : []));
   for (const state of states) values.set(state.id, evaluateNode(state, values, options));
   const loop = nodes.find((node) => node.op === "loop");
-  if (loop?.op === "loop") {
-    const [flag, ...next] = loop.inputs;
-    for (let steps = 0, goesOn = true; goesOn && steps < loop.attrs.atMost; steps++) {
-      evaluateStage("step");
-      goesOn = valueOf(values, flag).data.includes(anotherStep);
-      const made = next.map((id) => valueOf(values, id));
-      for (const [index, name] of loop.attrs.states.entries()) {
-        const [state, value] = [states.find(({ attrs }) => attrs.name === name), made[index]];
-        if (state !== undefined && value !== undefined)
-          values.set(state.id, evaluateRows(value, state.type, options.batch));
-      }
-    }
-  }
+  const end = loop?.op === "loop" ? takeSteps(loop, states, values, options, () => evaluateStage("step")) : null;
   evaluateStage("after");
+  return end;
 };
-/** The flag of a loop whose example wants another step. */
-const anotherStep = 1;
+
+/** What all states become is read before any of them becomes it. */
+const takeSteps = (
+  { inputs: [flag, ...next], attrs }: NodeOf<"loop">,
+  states: readonly NodeOf<"state">[],
+  values: Map<ValueId, Value>,
+  { batch }: EvaluateOptions,
+  step: () => void,
+): LoopEnd => {
+  for (let steps = 1; ; steps++) {
+    step();
+    const made = next.map((id) => valueOf(values, id));
+    for (const [index, name] of attrs.states.entries()) {
+      const [state, value] = [states.find((each) => each.attrs.name === name), made[index]];
+      if (state !== undefined && value !== undefined) values.set(state.id, evaluateRows(value, state.type, batch));
+    }
+    const end = loopEndOf(valueOf(values, flag).data, steps, attrs.atMost);
+    if (end !== null) return end;
+  }
+};
 
 const valueOf = (values: ReadonlyMap<ValueId, Value>, id: ValueId): Value => {
   const value = values.get(id);
@@ -131,7 +144,10 @@ const rules: { readonly [K in Op]: EvaluateRule<K> } = {
   round: ([x], _, { type }) => ({ ...x, type, data: x.data.map((value) => Math.round(value)) }),
   normalize: ([x], attrs, { batch }) => evaluateNormalize(x, attrs, batch),
   softmax: ([x], attrs, { batch }) => evaluateSoftmax(x, attrs, batch),
-  reduce: ([x], attrs, { type, batch }) => evaluateReduce(x, attrs, type, batch),
+  reduce: ([x], { kind, axes }, { type, batch }) =>
+    kind === "argmax" ? evaluateArgmax(x, axes, type, batch) : evaluateReduce(x, { kind }, type, batch),
+  topK: ([x], attrs, { type, batch }) => evaluateTopK(x, attrs, type, batch),
+  histogram: ([x], attrs, { type, batch }) => evaluateHistogram(x, attrs, type, batch),
   pool: ([x], attrs, { type, batch }) => evaluatePool(x, attrs, type, batch),
   attend: (inputs, attrs, { type, batch }) => evaluateAttend(inputs, attrs, type, batch),
   sample: (inputs, attrs, { type, batch }) => evaluateSample(inputs, attrs, type, batch),

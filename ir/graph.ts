@@ -80,11 +80,19 @@ export type Ops = {
     attrs: { readonly eps: number; readonly groups: number; readonly axes: readonly string[] };
   };
   softmax: { inputs: readonly [x: ValueId]; attrs: { readonly over: "channels" | readonly string[] } };
-  /** Drops the axes named, of the grid and of the prefix's repetitions; prefix tokens that are not repeated over them stay. */
+  /**
+   * Drops the axes named, of the grid and of the prefix's repetitions; prefix tokens that are not repeated over them stay.
+   * `argmax` is where the first of the largest lies: the position on the axes named, in the order of the
+   * grid's, the last fastest.
+   */
   reduce: {
     inputs: readonly [x: ValueId];
-    attrs: { readonly kind: "mean" | "sum" | "max"; readonly axes: readonly string[] };
+    attrs: { readonly kind: "mean" | "sum" | "max" | "argmax"; readonly axes: readonly string[] };
   };
+  /** The `count` largest over the axes named, which go, on the axis `rank` behind the others: the largest first. */
+  topK: { inputs: readonly [x: ValueId]; attrs: { readonly count: number; readonly axes: readonly string[] } };
+  /** How often each of the whole numbers 0 … bins - 1 occurs over the axes named, which go, on the axis `bin` behind the others; others are not counted. */
+  histogram: { inputs: readonly [x: ValueId]; attrs: { readonly bins: number; readonly axes: readonly string[] } };
   pool: {
     inputs: readonly [x: ValueId];
     attrs: { readonly kind: "mean" | "max"; readonly window: readonly WindowAxis[]; readonly countPadding: boolean };

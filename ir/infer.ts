@@ -11,6 +11,7 @@ import {
   inferSoftmax,
 } from "./inferCompute.ts";
 import { inferLoop } from "./inferLoop.ts";
+import { inferHistogram, inferTopK } from "./inferSelect.ts";
 import { inferSample } from "./inferSample.ts";
 import {
   inferChannels,
@@ -66,6 +67,8 @@ const inferRules: { readonly [K in Op]: InferRule<K> } = {
   normalize: (attrs, [x]) => inferNormalize(x, attrs),
   softmax: (attrs, [x]) => inferSoftmax(x, attrs),
   reduce: (attrs, [x]) => inferReduce(x, attrs),
+  topK: ({ count, axes }, [x]) => inferTopK(x, count, axes),
+  histogram: ({ bins, axes }, [x]) => inferHistogram(x, bins, axes),
   pool: (attrs, [x]) => inferPool(x, attrs),
   attend: (attrs, inputs) => inferAttend(inputs, attrs),
   sample: (attrs, inputs) => inferSample(inputs, attrs),

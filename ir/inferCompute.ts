@@ -102,7 +102,7 @@ export const inferReduce = (x: TensorType, { kind, axes }: Ops["reduce"]["attrs"
   for (const axis of axes) extentOf("reduce", x, axis);
   return {
     ...x,
-    element: kind === "max" ? x.element : "float",
+    element: kind === "argmax" ? "int" : kind === "max" ? x.element : "float",
     prefix: { ...x.prefix, over: x.prefix.over.filter((axis) => !axes.includes(axis)) },
     axes: x.axes.filter(({ axis }) => !axes.includes(axis)),
   };

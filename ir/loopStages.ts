@@ -1,7 +1,8 @@
 import type { Node, ValueId } from "./graph.ts";
 
 /** When a value is computed: once before the loop, at every step, or once when the loop has ended. */
-export type LoopStage = "before" | "step" | "after";
+export type LoopStage = (typeof stageOrder)[number];
+export const stageOrder: readonly ["before", "step", "after"] = ["before", "step", "after"];
 
 /** The stage of every value: "before" for all of them where there is no loop. */
 export const loopStages = (nodes: readonly Node[]): ReadonlyMap<ValueId, LoopStage> => {

@@ -11,7 +11,7 @@ export type Manifest = Pick<
   /** In the order of the axes' extents, the last axis fastest. */
   readonly programs: readonly ManifestProgram[];
 };
-export type ManifestProgram = Pick<Program, "extents" | "inputs" | "outputs" | "kept" | "steps"> & {
+export type ManifestProgram = Pick<Program, "extents" | "inputs" | "outputs" | "kept" | "steps" | "loop"> & {
   readonly memory: Omit<Program["memory"], "weights">;
   /** Names of the kernels that it launches. */
   readonly kernels: readonly string[];
@@ -32,7 +32,7 @@ export const manifestOf = (programs: Programs): Manifest => {
     unused,
     memory: { weights: memory.weights },
     programs: programs.map(
-      ({ extents, inputs, outputs, kept, steps, memory: { activations, shared }, kernels: own }) => ({
+      ({ extents, inputs, outputs, kept, steps, loop, memory: { activations, shared }, kernels: own }) => ({
         extents,
         inputs,
         outputs,
@@ -40,6 +40,7 @@ export const manifestOf = (programs: Programs): Manifest => {
         memory: { activations, shared },
         kernels: own.map((kernel) => kernel.name),
         steps,
+        loop,
       }),
     ),
     kernels: [...kernels.values()],

@@ -26,6 +26,8 @@ export type Program = {
   readonly memory: Memory;
   readonly kernels: readonly Kernel[];
   readonly steps: readonly Step[];
+  /** Which of them are launched again and again; null where each is launched once. */
+  readonly loop: Loop | null;
   /** SHA-256, in hexadecimal, of every file of the artefact but the manifest: sources and images by their paths. */
   readonly checksums: { readonly [path: string]: string };
 };
@@ -39,10 +41,17 @@ export type Port = {
   readonly storage: StorageType;
   readonly layout: Layout;
   readonly shape: readonly PortSize[];
+  /** Of an output whose length is a result too: what of it is there. Null: all. */
+  readonly upTo: PortCount | null;
   readonly buffer: BufferRef;
   /** Whole numbers that its elements may be, where others mean nothing: lengths of padded sets. */
   readonly range?: { readonly min: number; readonly max: number } | undefined;
 };
+/**
+ * Of a dimension of `times * extent` elements the first of each `extent`, as many as the output `count` says: whole
+ * numbers, one of each example, of which the largest counts.
+ */
+export type PortCount = { readonly dimension: number; readonly extent: number; readonly count: string };
 /** A number, or `times` times the batch. */
 export type PortSize = number | { readonly batchTimes: number };
 
@@ -164,6 +173,29 @@ export type Step = {
   readonly origin: Origin;
   /** Floating-point operations and bytes that the mathematics needs (each operand once). */
   readonly work: { readonly flops: Linear; readonly readBytes: Linear; readonly writeBytes: Linear };
+};
+/**
+ * Steps `from` to before `to` are launched at least once and `atMost` so many times: again where a number of `flag`, an
+ * i32 of each example, is 1. Where the last ones are not 0, some example was not done: at 2 a step changed nothing more.
+ */
+export type Loop = { readonly from: number; readonly to: number; readonly flag: BufferRef; readonly atMost: number };
+/** How a loop ended. */
+export type LoopEnd = {
+  /** Steps that were taken. */
+  readonly steps: number;
+  /**
+   * Every example was done; or those that were not stalled: a step changed nothing of theirs, and what there was then is
+   * the result; or as many steps were taken as may be, and what there was then is the result.
+   */
+  readonly end: "done" | "stalled" | "limit";
+};
+/** What a loop's flag says of an example that is not done. */
+const loopFlags = { another: 1, stalled: 2 } as const;
+/** The end of a loop that has taken so many steps, by its flags; null where it goes on. */
+export const loopEndOf = (flags: Iterable<number>, steps: number, atMost: number): LoopEnd | null => {
+  const all = new Set(flags);
+  if (all.has(loopFlags.another)) return steps < atMost ? null : { steps, end: "limit" };
+  return { steps, end: all.has(loopFlags.stalled) ? "stalled" : "done" };
 };
 /** factor * ceil((fixed + perExample * batch) / divisor), and those of the launch's other parts. */
 export type BlockCount = {

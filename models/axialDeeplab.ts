@@ -29,6 +29,7 @@ import {
 } from "fovea";
 import { z } from "zod";
 import { DecoderConfig, PanopticDeepLabDecoder } from "./panopticDeeplab.ts";
+import { mapsOf, PanopticPostProcessing, PostProcessingConfig } from "./panopticPostProcessing.ts";
 
 type Map = Grid<"h" | "w">;
 const asMap = "b c h w";
@@ -373,6 +374,15 @@ export default system({
         Object.fromEntries(Object.entries(features).map(([name, [c, h, w]]) => [name, grid({ h, w }, c)])),
       module: ({ features: _features, ...config }) => new PanopticDeepLabDecoder(config),
       fromCase: (config, inputs) => ({ ...published(config), ...featuresOf(inputs) }),
+    }),
+    PanopticPostProcessing: entry({
+      config: PostProcessingConfig,
+      inputs: mapsOf,
+      module: (config) => new PanopticPostProcessing(config),
+      fromCase: (config, { semantic }) => {
+        const [, classes, h, w] = semantic?.shape ?? [];
+        return { ...published(config), classes, h, w };
+      },
     }),
     AxialBlock: entry({
       config: BlockConfig,

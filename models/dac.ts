@@ -1,6 +1,6 @@
 /**
- * Deep Amortized Clustering: a network that finds one cluster of a set at a time (arXiv 1909.13433). Parameter names are
- * those of the published code, which stacks one block several times and lists it under each of its names: here every
+ * Deep Amortized Clustering: a network that finds one cluster of a set at a time, and the loop that takes one after another
+ * away until no point is left (arXiv 1909.13433, algorithm 1). Parameter names are those of the published code, which stacks one block several times and lists it under each of its names: here every
  * name has weights of its own, equal in such a checkpoint.
  */
 import {
@@ -8,19 +8,23 @@ import {
   concat,
   pointwise,
   entry,
+  full,
   type Grid,
   grid,
+  type Input,
   keep,
   Linear,
+  loop,
   Module,
   output,
   parameter,
   repeat,
+  round,
   softplus,
   system,
 } from "fovea";
 import { z } from "zod";
-import { logGaussian, MAB, type Sets } from "./setTransformer.ts";
+import { logGaussian, MAB, mixture, type Sets } from "./setTransformer.ts";
 
 const NetworkConfig = z.strictObject({
   /** Coordinates of a point. */
@@ -31,8 +35,14 @@ const NetworkConfig = z.strictObject({
   num_blocks: z.int().positive().default(4),
   /** Whether some points are assigned already: those are no keys. */
   has_mask: z.boolean().default(false),
+  /** As many clusters are looked for at most. */
+  max_iter: z.int().positive().default(50),
   sets: z.int().positive().default(1),
   points: z.int().positive(),
+});
+const LoopConfig = NetworkConfig.extend({
+  model: z.enum(["MinFilteringNetwork", "AnchoredFilteringNetwork"]).default("MinFilteringNetwork"),
+  task: z.literal("cluster").default("cluster"),
 });
 type NetworkConfig = z.infer<typeof NetworkConfig>;
 
@@ -102,7 +112,68 @@ abstract class Filtering extends Module<NetworkConfig> {
   }
 }
 
+/** Finds a cluster among the points that are not assigned yet; `step` counts the clusters. */
+type Find = (unassigned: Sets, step: Grid<never>) => Found;
+
+/** The steps' own numbers. */
+const countSteps = (steps: number) => pointwise(full({ step: steps }, 0), (_, at) => at.step);
+
+/**
+ * Filters one cluster after another: what a step finds, and is not assigned yet, gets the number of the step. All sets go
+ * on until the last point of the last of them is taken, or a step takes none. Points never taken, and those that a mask
+ * says are taken at the first step (padding of shorter sets), keep the label 0.
+ */
+function clusterAll({ X, mask: given }: LoopInputs, atMost: number, find: Find) {
+  const sets = { s: X.extent("s"), n: X.extent("n") };
+  const none = full(sets, 0, { element: "int" });
+  const first = given ?? none;
+  const { last, each, steps } = loop({
+    first: { mask: first, labels: none },
+    atMost,
+    step: ({ mask, labels }, step) => {
+      const { mu, sigma, ll, logits } = find(unassigned(mask), step);
+      const taken = round(combine(logits, [mask], (logit, assigned) => (logit > 0 && assigned === 0 ? 1 : 0)));
+      const next = round(combine(mask, [taken], (assigned, isTaken) => assigned + isTaken));
+      const left = unassigned(next).max("s", "n");
+      return {
+        next: {
+          mask: next,
+          labels: round(combine(labels, [taken, step], (label, isTaken, now) => (isTaken === 0 ? label : now))),
+        },
+        done: pointwise(left, (some) => (some === 0 ? 1 : 0)),
+        progress: taken.max("s", "n"),
+        each: { logits, ll, mask: next, theta: concat([mu, sigma]).at("k", 0) },
+      };
+    },
+  });
+  // Steps that were not taken are no components of the mixture.
+  const components = combine(each.ll, [countSteps(atMost), steps], (ll, step, taken) =>
+    step < taken ? ll : -Infinity,
+  );
+  const isOf = pointwise(last.labels.expand({ step: atMost }), (label, at) => (label === at.step ? 1 : 0));
+  // Points that were assigned before the first step are none of the mixture's.
+  const points = unassigned(first);
+  const shares = combine(isOf, [points], (one, there) => one * there)
+    .sum("n")
+    .div(points.sum("n"));
+  const { total } = mixture(components.rename("step", "k"), shares.rename("step", "k"));
+  const likelihood = total.mul(points).sum("s", "n").div(points.sum("s", "n"));
+  const masks = concat([first.expand({ step: 1 }), each.mask], { axis: "step" });
+  return {
+    logits: output(each.logits, "(b step) s n", { axis: "step", count: "steps" }),
+    mask: output(masks, "(b step) s n", { axis: "step", count: "masks" }),
+    theta: output(each.theta, "(b s) step c", { axis: "step", count: "steps" }),
+    log_likelihood: output(likelihood, "b"),
+    labels: output(last.labels, "(b s) n"),
+    steps: output(steps, "b"),
+    masks: output(round(steps.add(full({}, 1))), "b"),
+  };
+}
+
 type Inputs = { readonly X: Sets; readonly mask?: Sets };
+type LoopInputs = Inputs & { readonly anchors?: Grid<"step" | "s"> };
+type Ports = { readonly X: Input<"s" | "n">; readonly mask?: Input<"s" | "n"> };
+type LoopPorts = Ports & { readonly anchors?: Input<"step" | "s"> };
 
 const outputs = ({ mu, sigma, ll, logits }: Found) => ({
   theta: output(concat([mu, sigma]).at("k", 0), "(b s) c"),
@@ -110,7 +181,7 @@ const outputs = ({ mu, sigma, ll, logits }: Found) => ({
   logits: output(logits, "(b s) n"),
 });
 /** 1 at the points that are not assigned yet. */
-const unassigned = (mask: Sets | undefined) => mask && combine(mask, [], (assigned) => (assigned === 0 ? 1 : 0));
+const unassigned = (mask: Sets) => combine(mask, [], (assigned) => (assigned === 0 ? 1 : 0));
 
 /** Finds any cluster: the points look at the vector that was found. */
 class MinFilteringNetwork extends Filtering {
@@ -120,7 +191,11 @@ class MinFilteringNetwork extends Filtering {
   }
 
   forward({ X, mask }: Inputs) {
-    return outputs(this.filter(X, X, unassigned(mask)));
+    return outputs(this.filter(X, X, mask && unassigned(mask)));
+  }
+  cluster(inputs: LoopInputs) {
+    const { X } = inputs;
+    return clusterAll(inputs, this.config.max_iter, (seen) => this.filter(X, X, seen));
   }
 }
 
@@ -133,7 +208,16 @@ class AnchoredFilteringNetwork extends Filtering {
   }
 
   forward({ X, mask, anchors }: Inputs & { readonly anchors: Grid<"s"> }) {
-    return outputs(this.filter(X, this.mab1(X, pointOf(X, anchors)), unassigned(mask)));
+    return outputs(this.filter(X, this.mab1(X, pointOf(X, anchors)), mask && unassigned(mask)));
+  }
+  cluster(inputs: LoopInputs) {
+    const { X, anchors } = inputs;
+    if (anchors === undefined) throw new Error("every step has its anchors");
+    const number = countSteps(this.config.max_iter);
+    return clusterAll(inputs, this.config.max_iter, (seen, step) => {
+      const anchor = combine(anchors, [number, step], (point, at, now) => (at === now ? point : 0)).sum("step");
+      return this.filter(X, this.mab1(X, pointOf(X, round(anchor))), seen);
+    });
   }
 }
 
@@ -153,7 +237,14 @@ const published = (
   ...config,
   points: X?.shape[1],
 });
-const setsOf = (config: NetworkConfig) => {
+/** All sets are clustered together, by as many anchors as there are. */
+const clustered = (config: { readonly [field: string]: unknown }, { X, anchors }: Shapes) => ({
+  ...config,
+  sets: X?.shape[0],
+  points: X?.shape[1],
+  ...(anchors === undefined ? {} : { max_iter: anchors.shape[0] }),
+});
+const setsOf = (config: NetworkConfig): Ports => {
   const { sets, points, dim } = config;
   const X = grid({ s: sets, n: points }, dim, { layout: "(b s) n c" });
   const mask = grid({ s: sets, n: points }, 1, { layout: "(b s) n", element: "int" });
@@ -177,6 +268,21 @@ export default system({
       }),
       module: (config) => new AnchoredFilteringNetwork(config),
       fromCase: published,
+    }),
+    ClusterLoop: entry({
+      config: LoopConfig,
+      inputs: (config): LoopPorts => {
+        const { model, sets, max_iter } = config;
+        // One a step: the points that clusters are looked for around.
+        const anchors = grid({ step: max_iter, s: sets }, 1, { layout: "(b step) s", element: "int" });
+        return model === "MinFilteringNetwork" ? setsOf(config) : { ...setsOf(config), anchors };
+      },
+      module: (config) => {
+        const isMin = config.model === "MinFilteringNetwork";
+        const network = isMin ? new MinFilteringNetwork(config) : new AnchoredFilteringNetwork(config);
+        return { ...network, forward: (inputs: LoopInputs) => network.cluster(inputs) };
+      },
+      fromCase: clustered,
     }),
   },
 });

@@ -1,5 +1,5 @@
 import type { Programs } from "../ir/manifest.ts";
-import type { Port, Program } from "../ir/program.ts";
+import type { LoopEnd, Port, Program } from "../ir/program.ts";
 import { readArtefact, type Artefact } from "./artefact.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { chooseProgram } from "./chooseProgram.ts";
@@ -7,6 +7,8 @@ import type { Device } from "./device.ts";
 import { CudaError, RuntimeError } from "./errors.ts";
 import { launch } from "./launches.ts";
 import { loadProgram, type LoadedProgram } from "./loadedProgram.ts";
+import { cutToCounts } from "./counts.ts";
+import { stretchesOf, takeSteps, type Stretch } from "./loop.ts";
 import { profileProgram, type Profile, type ProfileOptions } from "./profile.ts";
 import {
   type CheckedInputs,
@@ -55,6 +57,8 @@ export type RunOptions = {
   readonly graph?: boolean;
   /** Waits after every kernel, so that a failure names its step. Slow. */
   readonly checkSteps?: boolean;
+  /** Told how the program's loop ended, if it has one. */
+  readonly loopEnded?: (end: LoopEnd) => void;
 };
 
 /** A loaded network, ready to run. Close it with `using` or `[Symbol.dispose]()`, before its device. */
@@ -87,11 +91,11 @@ export class Executable implements Disposable {
         const shape = portShape(port, checked.batch);
         return [port.name, download(device, memory.port(port), shape, port.storage)] as const;
       });
-      return Object.fromEntries(results);
+      return cutToCounts(checked.program.outputs, Object.fromEntries(results));
     });
   }
 
-  /** As `run`, with results that stay on the device. The caller disposes of each. */
+  /** As `run`, with results that stay on the device, at their full length. The caller disposes of each. */
   async runOnDevice(inputs: Inputs, options: RunOptions = {}): Promise<{ readonly [name: string]: DeviceTensor }> {
     const loaded = this.#loaded;
     const checked = this.#check(inputs, options.batch);
@@ -156,27 +160,38 @@ export class Executable implements Disposable {
     return checkInputs(chooseProgram(this.programs, inputs), inputs, batch);
   }
 
-  async #launchAll(run: CheckedInputs, { graph = true, checkSteps = false }: RunOptions): Promise<void> {
+  async #launchAll(run: CheckedInputs, options: RunOptions): Promise<void> {
+    const { loop } = run.program;
+    const { before, step, after } = stretchesOf(run.program);
+    await this.#launch(run, before, options);
+    if (loop === null || step === null) return;
+    const end = await takeSteps(this.#loaded, loop, run.batch, () => this.#launch(run, step, options));
+    await this.#launch(run, after, options);
+    options.loopEnded?.(end);
+  }
+
+  async #launch(run: CheckedInputs, stretch: Stretch, { graph = true, checkSteps = false }: RunOptions): Promise<void> {
     const { device, stream } = this.#loaded;
     const { program, batch } = run;
-    if (checkSteps) return this.#launchOneByOne(run);
+    if (stretch.from === stretch.to) return;
+    if (checkSteps) return this.#launchOneByOne(run, stretch);
     if (graph) {
-      const replay = this.#loaded.graphFor(program, batch);
+      const replay = this.#loaded.graphFor(program, batch, stretch);
       device.use((driver) => driver.call("cuGraphLaunch", replay, stream));
       return;
     }
-    const launches = this.#loaded.launchesFor(program, batch);
+    const launches = this.#loaded.launchesFor(program, batch).slice(stretch.from, stretch.to);
     device.use((driver) => {
       for (const each of launches) launch(driver, each, stream);
     });
   }
 
-  async #launchOneByOne({ program, batch }: CheckedInputs): Promise<void> {
-    const { device, stream } = this.#loaded;
+  async #launchOneByOne({ program, batch }: CheckedInputs, { from, to }: Stretch): Promise<void> {
     for (const [index, each] of this.#loaded.launchesFor(program, batch).entries()) {
+      if (index < from || index >= to) continue;
       const { kernel, origin } = each.step;
       try {
-        device.use((driver) => launch(driver, each, stream));
+        this.#loaded.device.use((driver) => launch(driver, each, this.#loaded.stream));
         await this.#loaded.finished();
       } catch (error) {
         const what = `step ${index}, ${kernel} (${origin.path}, ${origin.file}:${origin.line}): ${origin.formula}`;

@@ -4,7 +4,7 @@ import { weightParts, weightShape } from "../ir/weightShape.ts";
 
 /** What in a program would lead a launch out of its memory, or to a kernel or a parameter that is not there. */
 export const inconsistency = (program: Program): string | null => {
-  const { memory, weights, kernels, steps, parameters, batch } = program;
+  const { memory, weights, kernels, steps, loop, parameters, batch } = program;
   if (batch.min > batch.max) return `its batches are ${batch.min}..${batch.max}`;
   const known = new Set(parameters.map(({ name }) => name));
   for (const weight of weights) {
@@ -25,6 +25,12 @@ export const inconsistency = (program: Program): string | null => {
     if (!names.has(step.kernel)) return `step ${index} launches "${step.kernel}", which is no kernel of it`;
     if (step.arguments.some((argument) => isOutside(argument, program)))
       return `step ${index} (${step.kernel}) has an argument outside of the program's memory`;
+  }
+  if (loop !== null) {
+    const isRange = loop.from < loop.to && loop.to <= steps.length;
+    if (!isRange) return `its loop takes steps ${loop.from} to ${loop.to} of ${steps.length}`;
+    if (isOutside({ kind: "buffer", buffer: loop.flag, offset: 0 }, program))
+      return "its loop's flag lies outside of the program's memory";
   }
   return null;
 };

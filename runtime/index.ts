@@ -7,6 +7,7 @@ export { WeightsFileError } from "./tensorFile.ts";
 export { openSafetensors, writeSafetensors, SafetensorsError } from "./safetensors.ts";
 export { loadExecutable, type Executable, type LoadOptions, type RunOptions } from "./executable.ts";
 export { type DeviceTensor, type HostTensor, type Inputs } from "./tensors.ts";
+export type { LoopEnd } from "../ir/program.ts";
 export { type Profile, type ProfileOptions } from "./profile.ts";
 export { ArtefactFileError } from "./artefact.ts";
 export { CudaError, RuntimeError } from "./errors.ts";

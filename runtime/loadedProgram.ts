@@ -8,6 +8,7 @@ import { CudaError, RuntimeError } from "./errors.ts";
 import { architectureOf, chooseImage } from "./images.ts";
 import { launch, prepareLaunches, type Launch, type LoadedKernel } from "./launches.ts";
 import { ProgramMemory } from "./programMemory.ts";
+import type { Stretch } from "./loop.ts";
 import { DeviceTensor, type CheckedInputs } from "./tensors.ts";
 import { formatBytes } from "./text.ts";
 import { prepareWeights } from "./weights.ts";
@@ -66,11 +67,14 @@ export class LoadedProgram implements Disposable {
     return this.#planFor(program, batch).launches;
   }
 
-  /** The batch's launches as a graph that the device replays without the host. */
-  graphFor(program: Program, batch: number): CuGraphExec {
-    const plan = this.#planFor(program, batch);
-    plan.graph ??= this.#capture(plan.launches);
-    return plan.graph;
+  /** Some of the batch's launches as a graph that the device replays without the host. */
+  graphFor(program: Program, batch: number, { from, to }: Stretch): CuGraphExec {
+    const { launches, graphs } = this.#planFor(program, batch);
+    const known = graphs.get(from);
+    if (known !== undefined) return known;
+    const made = this.#capture(launches.slice(from, to));
+    graphs.set(from, made);
+    return made;
   }
 
   upload({ inputs }: CheckedInputs): void {
@@ -120,7 +124,7 @@ export class LoadedProgram implements Disposable {
     this.#plans.set(program, plans);
     const known = plans.get(batch);
     if (known !== undefined) return known;
-    const plan: Plan = { launches: prepareLaunches(program, this.#kernels, this.#memory, batch), graph: null };
+    const plan: Plan = { launches: prepareLaunches(program, this.#kernels, this.#memory, batch), graphs: new Map() };
     plans.set(batch, plan);
     return plan;
   }
@@ -144,13 +148,17 @@ export class LoadedProgram implements Disposable {
   }
 
   #forgetPlans(): void {
-    for (const { graph } of [...this.#plans.values()].flatMap((plans) => [...plans.values()]))
-      if (graph !== null) this.device.release((driver) => driver.call("cuGraphExecDestroy", graph));
+    for (const { graphs } of [...this.#plans.values()].flatMap((plans) => [...plans.values()]))
+      for (const graph of graphs.values()) this.device.release((driver) => driver.call("cuGraphExecDestroy", graph));
     this.#plans.clear();
   }
 }
 
-type Plan = { readonly launches: readonly Launch[]; graph: CuGraphExec | null };
+type Plan = {
+  readonly launches: readonly Launch[];
+  /** By the number of their first launch. */
+  readonly graphs: Map<number, CuGraphExec>;
+};
 type Parts = {
   readonly device: Device;
   readonly programs: Programs;

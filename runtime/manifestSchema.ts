@@ -34,6 +34,9 @@ const port = z
     layout: z.array(z.array(z.array(z.string()))),
     shape: z.array(z.union([count, z.object({ batchTimes: count })])),
     range: z.object({ min: z.int(), max: z.int() }).optional(),
+    upTo: z.object({ dimension: count, extent, count: z.string() }).nullable().meta({
+      description: "of each `extent` elements along the dimension as many are there as the output `count` says",
+    }),
     buffer,
   })
   .meta({
@@ -135,6 +138,10 @@ const program = z
       .meta({ description: "bytes: an example's, and all examples'" }),
     kernels: z.array(z.string()),
     steps: z.array(step),
+    loop: z
+      .object({ from: count, to: extent, flag: buffer, atMost: extent })
+      .nullable()
+      .meta({ description: "steps that are launched again while a number of the flag, an i32 of each example, is 1" }),
   })
   .meta({ description: "the network for one combination of the symbolic axes' extents" });
 

@@ -4,6 +4,7 @@ import type { CuEvent } from "./driverApi.ts";
 import { RuntimeError } from "./errors.ts";
 import { launch, type Launch } from "./launches.ts";
 import type { LoadedProgram } from "./loadedProgram.ts";
+import { stretchesOf, takeSteps, type Stretch } from "./loop.ts";
 import { type Floor, floorOf, h200, predict, type Prediction, type TargetModel } from "./predict.ts";
 import type { CheckedInputs } from "./tensors.ts";
 
@@ -26,6 +27,7 @@ export type Profile = {
   readonly batch: number;
   /** The GPU that predictions and floors are for. */
   readonly target: string;
+  /** Every launch of the run: those of a loop as often as its steps were taken. */
   readonly steps: readonly StepProfile[];
   /** Where times come from: events of the device, exact counts of the emulated one, or the plan alone (floors: nothing ran). */
   readonly basis: "measured" | "counted" | "planned";
@@ -34,6 +36,8 @@ export type Profile = {
   readonly replayMilliseconds: number | null;
 };
 export type StepProfile = {
+  /** Which of the program's steps. */
+  readonly number: number;
   readonly kernel: string;
   readonly origin: Origin;
   /** What the mathematics needs. */
@@ -56,9 +60,12 @@ export const profileProgram = async (
   { by, repeats = 20, target = h200 }: ProfileOptions,
 ): Promise<Profile> => {
   const { program, batch } = checked;
-  const launches = loaded.launchesFor(program, batch);
+  const all = loaded.launchesFor(program, batch);
   loaded.upload(checked);
   await loaded.finished();
+  const run = await stretchesOfRun(loaded, checked);
+  const numbered = run.flatMap(({ from, to }) => all.slice(from, to).map((each, at) => ({ each, number: from + at })));
+  const launches = numbered.map(({ each }) => each);
   const { emulator } = loaded.device;
   const method = by ?? (emulator === null ? "events" : "counters");
   if (method === "counters" && emulator === null)
@@ -67,9 +74,9 @@ export const profileProgram = async (
     method === "counters" && emulator !== null
       ? await countSteps(loaded, launches, emulator, batch, target)
       : await measureSteps(loaded, launches, repeats);
-  const replayMilliseconds = method === "events" ? await measureReplay(loaded, checked, repeats) : null;
-  const steps = launches.map(({ step }, index) =>
-    stepProfile(step, program.precision, batch, target, () => times[index] ?? unknown),
+  const replayMilliseconds = method === "events" ? await measureReplay(loaded, checked, run, repeats) : null;
+  const steps = numbered.map(({ number, each: { step } }, index) =>
+    stepProfile(step, number, program.precision, batch, target, () => times[index] ?? unknown),
   );
   return {
     device: loaded.device.info.name,
@@ -84,8 +91,11 @@ export const profileProgram = async (
 
 /** What is known before anything runs: the work of each launch, and the least time that it can take on `target`. */
 export const planProfile = (program: Program, batch: number, target: TargetModel = h200): Profile => {
-  const steps = program.steps.map((step) =>
-    stepProfile(step, program.precision, batch, target, ({ milliseconds }) => ({ kind: "planned", milliseconds })),
+  const steps = program.steps.map((step, number) =>
+    stepProfile(step, number, program.precision, batch, target, ({ milliseconds }) => ({
+      kind: "planned",
+      milliseconds,
+    })),
   );
   return {
     device: "no device",
@@ -103,6 +113,7 @@ const sumOf = (steps: readonly StepProfile[]): number => steps.reduce((sum, { ti
 
 const stepProfile = (
   { kernel, origin, work: { flops, readBytes, writeBytes } }: Step,
+  number: number,
   precision: Program["precision"],
   batch: number,
   target: TargetModel,
@@ -114,7 +125,24 @@ const stepProfile = (
     writeBytes: evaluate(writeBytes, batch),
   };
   const floor = floorOf(work, precision, target);
-  return { kernel, origin, work, time: time(floor), floor };
+  return { number, kernel, origin, work, time: time(floor), floor };
+};
+
+/** What a run launches, one stretch behind another: how many steps a loop takes, a run says. */
+const stretchesOfRun = async (loaded: LoadedProgram, checked: CheckedInputs): Promise<readonly Stretch[]> => {
+  const { before, step, after } = stretchesOf(checked.program);
+  const { loop } = checked.program;
+  if (loop === null || step === null) return [before];
+  replay(loaded, checked, [before]);
+  const { steps } = await takeSteps(loaded, loop, checked.batch, async () => replay(loaded, checked, [step]));
+  return [before, ...Array.from({ length: steps }, () => step), after];
+};
+
+const replay = (loaded: LoadedProgram, { program, batch }: CheckedInputs, run: readonly Stretch[]): void => {
+  const graphs = run.filter(({ from, to }) => from < to).map((stretch) => loaded.graphFor(program, batch, stretch));
+  loaded.device.use((driver) => {
+    for (const graph of graphs) driver.call("cuGraphLaunch", graph, loaded.stream);
+  });
 };
 
 /** One kernel at a time, between its launch and its end: the counters are those of the last launch. */
@@ -171,21 +199,22 @@ const measureSteps = async (
 /** The median of `repeats` replays, after two that warm up. */
 const measureReplay = async (
   loaded: LoadedProgram,
-  { program, batch }: CheckedInputs,
+  checked: CheckedInputs,
+  run: readonly Stretch[],
   repeats: number,
 ): Promise<number> => {
-  const replay = loaded.graphFor(program, batch);
   const samples: number[] = [];
   using events = createEvents(loaded, 2);
-  for (let run = -2; run < repeats; run++) {
-    loaded.device.use((driver) => {
-      const [start, end] = events.list;
-      if (start !== undefined) driver.call("cuEventRecord", start, loaded.stream);
-      driver.call("cuGraphLaunch", replay, loaded.stream);
-      if (end !== undefined) driver.call("cuEventRecord", end, loaded.stream);
-    });
+  const record = (event: CuEvent | undefined): void => {
+    if (event !== undefined) loaded.device.use((driver) => driver.call("cuEventRecord", event, loaded.stream));
+  };
+  const [start, end] = events.list;
+  for (let repeat = -2; repeat < repeats; repeat++) {
+    record(start);
+    replay(loaded, checked, run);
+    record(end);
     await loaded.finished();
-    if (run >= 0) samples.push(events.milliseconds(0));
+    if (repeat >= 0) samples.push(events.milliseconds(0));
   }
   return median(samples);
 };

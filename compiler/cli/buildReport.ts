@@ -1,6 +1,6 @@
 import { contractOf, printContract, printExtents } from "../../ir/contract.ts";
 import type { Programs } from "../../ir/manifest.ts";
-import type { Kernel } from "../../ir/program.ts";
+import type { Kernel, Program } from "../../ir/program.ts";
 import type { Compiled } from "../compile.ts";
 import { bytes, milliseconds } from "./figures.ts";
 import { type Column, type Paint, table } from "./terminal.ts";
@@ -24,7 +24,7 @@ export function printStages({ stages, program }: Compiled, paint: Paint): string
       index === 0 ? "" : milliseconds(ms),
     ];
   });
-  return `${table(columns, rows, paint)}\n${program.steps.length} launches of ${program.kernels.length} kernels`;
+  return `${table(columns, rows, paint)}\n${program.steps.length} launches of ${program.kernels.length} kernels${repeated(program)}`;
 }
 
 /** One line a kernel: how often it is launched, and what each compiler made of it. */
@@ -104,3 +104,6 @@ export function printServed(programs: Programs): string {
     "nothing is compiled at run time; other shapes are refused",
   ].join("\n");
 }
+
+const repeated = ({ loop }: Program): string =>
+  loop === null ? "" : `; ${loop.to - loop.from} of them are a step of the loop, which takes ${loop.atMost} at most`;

@@ -1,8 +1,11 @@
-import { evaluate } from "../../ir/evaluate.ts";
+import { type Arrays, evaluate } from "../../ir/evaluate.ts";
 import type { Graph } from "../../ir/graph.ts";
-import { layoutShape } from "../../ir/layoutOffset.ts";
+import type { LoopEnd } from "../../ir/program.ts";
+import { countedDimension, layoutShape } from "../../ir/layoutOffset.ts";
 import { checkCheckpoint, type Checkpoint } from "../../runtime/checkpoint.ts";
-import type { NumberArray } from "./arrays.ts";
+import { firstOfEach, largest } from "../../runtime/counts.ts";
+import { InternalError } from "../diagnostics.ts";
+import type { NumberArray, NumberArrays } from "./arrays.ts";
 import { batchOf, graphInputs, graphParameters } from "./ports.ts";
 import type { Runner } from "./runner.ts";
 
@@ -15,30 +18,45 @@ export function evaluatorRunner(graph: Graph, checkpoint: Checkpoint): Runner {
     kind: "evaluator",
     device: "the float64 evaluator",
     kernels: null,
-    run: async (inputs) => {
-      const batch = batchOf(ports, inputs);
-      const { outputs, kept } = evaluate(graph, {
-        batch,
-        inputs: Object.fromEntries([...inputs].map(([name, { values }]) => [name, values])),
-        parameters: lazily(
-          parameters.map(({ name }) => name),
-          (name) => checkpoint.tensors.get(name)?.values() ?? [],
-        ),
-      });
-      const results = { ...kept, ...outputs };
-      const arrays = [...graph.kept, ...graph.outputs].map(({ name, value, layout }): [string, NumberArray] => {
-        const type = graph.nodes.find(({ id }) => id === value)?.type;
-        const sizes = type === undefined ? [] : layoutShape(layout, type);
-        const shape = sizes.map((size) => (typeof size === "number" ? size : size.batchTimes * batch));
-        const values = results[name] ?? new Float64Array();
-        return [name, { shape, values: type?.element === "int" ? Int32Array.from(values) : values }];
-      });
-      return new Map(arrays);
+    run: async (inputs, loopEnded) => {
+      const read = lazily(
+        parameters.map(({ name }) => name),
+        (name) => checkpoint.tensors.get(name)?.values() ?? [],
+      );
+      const { arrays, loop } = evaluateArrays(graph, batchOf(ports, inputs), inputs, read);
+      if (loop !== null) loopEnded?.(loop);
+      return arrays;
     },
     profile: null,
     build: null,
     [Symbol.dispose]: () => {},
   };
+}
+
+/** What a graph publishes, as callers receive it. */
+export function evaluateArrays(
+  graph: Graph,
+  batch: number,
+  inputs: NumberArrays,
+  parameters: Arrays,
+): { readonly arrays: NumberArrays; readonly loop: LoopEnd | null } {
+  const { outputs, kept, loop } = evaluate(graph, {
+    batch,
+    inputs: Object.fromEntries([...inputs].map(([name, { values }]) => [name, values])),
+    parameters,
+  });
+  const results = { ...kept, ...outputs };
+  const arrays = [...graph.kept, ...graph.outputs].map(({ name, value, layout, upTo }): [string, NumberArray] => {
+    const type = graph.nodes[value]?.type;
+    if (type === undefined) throw new InternalError(`%${value} is not in the graph`);
+    const shape = layoutShape(layout, type).map((size) => (typeof size === "number" ? size : size.batchTimes * batch));
+    const data = results[name] ?? new Float64Array();
+    const counted = upTo && countedDimension(layout, type, upTo.axis);
+    const cut =
+      upTo && counted ? firstOfEach({ shape, data }, counted, largest(results[upTo.count] ?? [])) : { shape, data };
+    return [name, { shape: cut.shape, values: type.element === "int" ? Int32Array.from(cut.data) : cut.data }];
+  });
+  return { arrays: new Map(arrays), loop };
 }
 
 /** Weights are read from their file one at a time, when the interpreter comes to them. */

@@ -89,12 +89,13 @@ function kernelText({ program, sources }: Compiled, wanted: string): string {
   return (sources.get(kernel.source) ?? "").trimEnd();
 }
 
-const printSteps = ({ program }: Compiled): string =>
-  program.steps
-    .map(
-      ({ kernel, origin }) =>
-        `${kernel}  ${origin.path}  (${readablePath(origin.file)}:${origin.line})\n    ${origin.formula}`,
-    )
+const printSteps = ({ program: { steps, loop } }: Compiled): string =>
+  steps
+    .flatMap(({ kernel, origin }, index) => [
+      ...(index === loop?.from ? [`every step of the loop, ${loop.atMost} at most:`] : []),
+      ...(index === loop?.to ? ["when the loop has ended:"] : []),
+      `${kernel}  ${origin.path}  (${readablePath(origin.file)}:${origin.line})\n    ${origin.formula}`,
+    ])
     .join("\n");
 
 /**

@@ -6,8 +6,30 @@ import { fromLayout, toLayout } from "../../ir/value.ts";
 import type { NumberArray, NumberArrays } from "./arrays.ts";
 
 /** The graph with those intermediates alone that are asked for: others may cost more than the network itself. */
-export const keepOnly = (graph: Graph, names: readonly string[]): Graph =>
-  eliminateDeadNodes({ ...graph, kept: graph.kept.filter(({ name }) => names.includes(name)) });
+export const keepOnly = (graph: Graph, names: readonly string[]): Graph => {
+  const wanted = new Set(names.map((name) => name.replace(stepName, "")));
+  return eliminateDeadNodes({ ...graph, kept: graph.kept.filter(({ name }) => wanted.has(name)) });
+};
+
+/** Published names say which step of a loop a value is of: `isab1` is that of the first, `iter1.isab1` of the second. */
+const stepName = /^iter\d+\./;
+
+/** Values that a loop has kept of every step, step by step under their published names. */
+export const stepsApart = (graph: Graph, results: NumberArrays): NumberArrays => {
+  const ofSteps = graph.kept.filter(
+    ({ value, layout }) => graph.nodes[value]?.op === "after" && layout[0]?.flat().join() === "step",
+  );
+  const apart = ofSteps.flatMap(({ name }) => {
+    const array = results.get(name);
+    const [steps = 0, ...shape] = array?.shape ?? [];
+    const size = shape.reduce((all, each) => all * each, 1);
+    return Array.from({ length: steps }, (_, step): [string, NumberArray] => {
+      const values = array?.values.subarray(step * size, (step + 1) * size) ?? new Float32Array();
+      return [step === 0 ? name : `iter${step}.${name}`, { shape, values }];
+    });
+  });
+  return new Map([...results, ...apart]);
+};
 
 /**
  * Published code lays some intermediates out so that elements of an example are apart ("head-major"). Kernels store each

@@ -41,7 +41,7 @@ export async function openRunner(
     const stored = batchInFront(graph);
     const artefact = await compileFor(device, stored.graph, request, terminal);
     const runner = await deviceRunner(device, artefact, artefact.programs[0], checkpoint, terminal);
-    return { ...runner, run: async (inputs) => stored.inOrder(await runner.run(inputs)) };
+    return { ...runner, run: async (...given) => stored.inOrder(await runner.run(...given)) };
   });
 }
 
@@ -91,9 +91,9 @@ export async function deviceRunner(
       kind: device.info.kind,
       device: device.info.name,
       kernels: program.steps.length,
-      run: async (inputs) => {
+      run: async (inputs, loopEnded = () => {}) => {
         const lostBefore = lostPoints(device);
-        const results = await executable.run(toHost(inputs, program.inputs));
+        const results = await executable.run(toHost(inputs, program.inputs), { loopEnded });
         const lost = lostPoints(device) - lostBefore;
         if (lost > 0) terminal.warn(`${lost} sampling points are not finite numbers: nothing was read for them`);
         return new Map(

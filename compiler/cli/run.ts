@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
+import type { LoopEnd } from "../../ir/program.ts";
 import type { Precision } from "../../ir/types.ts";
 import { openCheckpoint } from "../../runtime/checkpoint.ts";
 import { type NumberArray, writeArrays } from "./arrays.ts";
@@ -44,7 +45,10 @@ export async function run(path: string, options: RunOptions, terminal: Terminal)
   using checkpoint = await openCheckpoint(options.weights);
   using runner = await network.open(checkpoint, batch);
   const start = performance.now();
-  const outputs = await terminal.task(`running on ${runner.device}`, () => runner.run(inputs));
+  const loop: { end: LoopEnd | null } = { end: null };
+  const outputs = await terminal.task(`running on ${runner.device}`, () =>
+    runner.run(inputs, (end) => void (loop.end = end)),
+  );
   const time = performance.now() - start;
 
   if (options.output !== null) writeArrays(options.output, outputs);
@@ -52,19 +56,42 @@ export async function run(path: string, options: RunOptions, terminal: Terminal)
   if (options.json) {
     terminal.print(
       JSON.stringify(
-        { device: runner.device, kernels: runner.kernels, batch, motion: said, milliseconds: time, outputs: described },
+        {
+          device: runner.device,
+          kernels: runner.kernels,
+          batch,
+          motion: said,
+          milliseconds: time,
+          loop: loop.end,
+          outputs: described,
+        },
         null,
         2,
       ),
     );
   } else {
     for (const output of described) terminal.print(printOutput(output, options.inputs, terminal));
+    if (loop.end !== null) terminal.print(printLoop(loop.end, terminal));
     const launched = runner.kernels === null ? "" : `, ${runner.kernels} kernels`;
     if (said !== null) terminal.print(terminal.paint.dim(said));
     terminal.print(terminal.paint.dim(`${milliseconds(time)} on ${runner.device}${launched}`));
     if (options.output !== null) terminal.print(`wrote ${options.output}`);
   }
   return exitCodes.success;
+}
+
+function printLoop({ steps, end }: LoopEnd, { paint }: Terminal): string {
+  const taken = steps === 1 ? "one step" : `${steps} steps`;
+  switch (end) {
+    case "done":
+      return `the loop ended after ${taken}`;
+    case "stalled":
+      return paint.yellow(
+        `the loop stopped after ${taken}: the last changed nothing, and these are the results so far`,
+      );
+    case "limit":
+      return paint.yellow(`the loop stopped after ${taken}, the most that it takes, and these are the results so far`);
+  }
 }
 
 type Output = {

@@ -1,3 +1,4 @@
+import type { LoopEnd } from "../../ir/program.ts";
 import type { Build } from "../../runtime/artefact.ts";
 import type { Profile } from "../../runtime/profile.ts";
 import type { NumberArrays } from "./arrays.ts";
@@ -9,8 +10,8 @@ export type Runner = Disposable & {
   readonly device: string;
   /** Launches of one run; null where nothing is launched. */
   readonly kernels: number | null;
-  /** Outputs, and what else is kept, by name. The batch is that of the inputs. */
-  readonly run: (inputs: NumberArrays) => Promise<NumberArrays>;
+  /** Outputs, and what else is kept, by name. The batch is that of the inputs. Says how the network's loop ended, if it has one. */
+  readonly run: (inputs: NumberArrays, loopEnded?: (end: LoopEnd) => void) => Promise<NumberArrays>;
   /** Where the time of a run goes, launch by launch; null where nothing is launched. */
   readonly profile: ((inputs: NumberArrays) => Promise<Profile>) | null;
   /** What it launches; null where nothing is launched. */

@@ -23,7 +23,7 @@ export async function valuesOf(
   const wanted = (each: boolean): Output[] =>
     ids
       .filter((id) => typeOf(graph, id).batch === each)
-      .map((id) => ({ name: String(id), value: id, layout: rowLayout(typeOf(graph, id)) }));
+      .map((id) => ({ name: String(id), value: id, layout: rowLayout(typeOf(graph, id)), upTo: null }));
   const only = (outputs: Output[]): Graph => eliminateDeadNodes({ ...graph, outputs, kept: [] });
   const [own, shared] = [wanted(true), wanted(false)];
   const found = new Map<ValueId, Value>();

@@ -7,7 +7,7 @@ import { caseCheckpoint, caseInputs, expectedArray, readCaseArrays } from "./gol
 import { type CaseTensor, type GoldenCase, readCase } from "./golden/case.ts";
 import { boundOf, compare, type Comparison } from "./golden/compare.ts";
 import { batchOf, graphInputs, graphParameters } from "./ports.ts";
-import { keepOnly } from "./keptValues.ts";
+import { keepOnly, stepsApart } from "./keptValues.ts";
 import { traceCase } from "./model.ts";
 import { type DeviceName } from "./options.ts";
 import { messageOf } from "./report.ts";
@@ -111,7 +111,7 @@ async function runPlan(
   using runner = await openRunner(graph, checkpoint, request, terminal);
   const plan = options.keep ? "with every intermediate" : "as users get it";
   const computed = await terminal.task(`running ${golden.system}/${golden.case} ${plan}`, () => runner.run(inputs));
-  return { computed, device: runner.kind, kernels: runner.kernels };
+  return { computed: stepsApart(graph, computed), device: runner.kind, kernels: runner.kernels };
 }
 
 function printCase(result: VerifiedCase, { paint }: Terminal): string {

@@ -78,7 +78,21 @@ export class Grid<in out A extends Axis> extends AnyGrid {
   max<X extends A>(...axes: readonly X[]): Grid<Exclude<A, X>> {
     return this.#reduce("max", axes);
   }
-  #reduce<X extends A>(kind: "mean" | "sum" | "max", axes: readonly X[]): Grid<Exclude<A, X>> {
+  /** Where the first of the largest lies: its position on these axes, in the order of the grid's, the last fastest; a whole number. */
+  argmax<X extends A>(...axes: readonly X[]): Grid<Exclude<A, X>> {
+    return this.#reduce("argmax", axes);
+  }
+  /** The `count` largest over these axes, which go, on the axis `rank`: the largest first. */
+  topK<X extends A>(count: number, ...axes: readonly X[]): Grid<Exclude<A, X> | "rank"> {
+    for (const axis of axes) sizeAlong("topK", this.type, axis);
+    return gridOf(append("topK", [this.value], { count, axes }));
+  }
+  /** How often each of the numbers 0 … bins - 1 occurs over these axes, which go, on the axis `bin`: of whole numbers. */
+  histogram<X extends A>(bins: number, ...axes: readonly X[]): Grid<Exclude<A, X> | "bin"> {
+    for (const axis of axes) sizeAlong("histogram", this.type, axis);
+    return gridOf(append("histogram", [this.value], { bins, axes }));
+  }
+  #reduce<X extends A>(kind: "mean" | "sum" | "max" | "argmax", axes: readonly X[]): Grid<Exclude<A, X>> {
     for (const axis of axes) sizeAlong(kind, this.type, axis);
     return gridOf(append("reduce", [this.value], { kind, axes }));
   }

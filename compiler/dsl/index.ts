@@ -4,6 +4,7 @@ export { attend, type AttendOptions, type RelativePositions, type Score, score }
 export type { Schema } from "./config.ts";
 export { constant, deformable, type DeformableOptions } from "./deformable.ts";
 export { type AnyGrid, concat, type Grid } from "./grid.ts";
+export { full, loop, type Loop, type LoopOptions, type LoopStep, round } from "./loop.ts";
 export { modulo as mod } from "./lambda.ts";
 export { withSource } from "./lambdaSource.ts";
 export {

@@ -1,5 +1,6 @@
 import type { Graph } from "../../ir/graph.ts";
 import { createBuilder } from "../../ir/builder.ts";
+import { problemsOf } from "../../ir/verify.ts";
 import { compileError, CompileError, didYouMean } from "../diagnostics.ts";
 import { checkConfig, type Schema } from "./config.ts";
 import { type ModelContract, type OpenAxes, requireExtents, withExtents } from "./contract.ts";
@@ -164,6 +165,7 @@ function traceRoot(name: string, roots: readonly string[], make: () => Root): Gr
         // What a module computes when it is called again.
         builder.keep(call === 1 ? published : `${published}#${call}`, value, layout);
       },
+      hasLoop: false,
       shared: new Map(),
       nameOf: (field) => {
         // Layers make their parameters when they first run, so the fields of the one that runs are looked at again.
@@ -180,9 +182,10 @@ function traceRoot(name: string, roots: readonly string[], make: () => Root): Gr
         }),
       );
       for (const [port, value] of Object.entries(module.forward(grids as never))) {
-        const { grid, layout } = outputOf(port, value);
-        builder.output(port, grid.value, layout);
+        const { grid, layout, upTo } = outputOf(port, value);
+        builder.output(port, grid.value, layout, upTo);
       }
+      checkTimes(builder.build("keepsDeadNodes"), trace.hasLoop);
       const graph = builder.build();
       return { ...graph, unused: unreadNames(module, graph), resizing: resizings(module) };
     });
@@ -192,9 +195,17 @@ function traceRoot(name: string, roots: readonly string[], make: () => Root): Gr
   }
 }
 
+/** What a loop's steps compute is read within them, and what says how long an output is, is one too. */
+function checkTimes(graph: Graph, hasLoop: boolean): void {
+  if (!hasLoop && graph.outputs.every(({ upTo }) => upTo === null)) return;
+  const [problem] = problemsOf(graph);
+  if (problem !== undefined)
+    throw compileError("bad-argument", { op: hasLoop ? "loop" : "output", problem }, { span: null });
+}
+
 function outputOf(name: string, value: AnyGrid | Output): Output {
   if (value instanceof Output) return value;
-  if (value instanceof AnyGrid) return new Output(value, defaultLayout(value.type));
+  if (value instanceof AnyGrid) return new Output(value, defaultLayout(value.type), null);
   throw compileError("bad-argument", { op: "forward", problem: `its result "${name}" is not a grid` }, { span: null });
 }
 

@@ -1,4 +1,5 @@
 import { GraphError } from "../../ir/errors.ts";
+import type { UpTo } from "../../ir/graph.ts";
 import { type Layout, parseLayout } from "../../ir/layout.ts";
 import { layoutShape } from "../../ir/layoutOffset.ts";
 import { type ElementKind, noPrefix, type TensorType } from "../../ir/types.ts";
@@ -61,16 +62,23 @@ export class Output {
   readonly grid: AnyGrid;
   /** @internal */
   readonly layout: Layout;
+  /** @internal */
+  readonly upTo: UpTo | null;
 
   /** @internal */
-  constructor(value: AnyGrid, layout: Layout) {
+  constructor(value: AnyGrid, layout: Layout, upTo: UpTo | null) {
     this.grid = value;
     this.layout = layout;
+    this.upTo = upTo;
   }
 }
-/** Says how callers receive a result: `{ features: output(x, "b c t h w") }`. By default tokens first, channels last. */
-export function output(x: AnyGrid, layout: string): Output {
-  return new Output(x, readLayout(layout, x.type));
+/**
+ * Says how callers receive a result: `{ features: output(x, "b c t h w") }`. By default tokens first, channels last.
+ * Where the length of an axis is a result too, `upTo` names the axis and the output that counts it:
+ * `{ found: output(x, "b k c", { axis: "k", count: "number" }), number: output(n, "b") }`.
+ */
+export function output(x: AnyGrid, layout: string, upTo: UpTo | null = null): Output {
+  return new Output(x, readLayout(layout, x.type), upTo);
 }
 export type Outputs = { readonly [name: string]: AnyGrid | Output };
 

@@ -12,7 +12,8 @@ export type Trace = {
   path: string;
   module: object | null;
   /** Publishes a value under the name that authors gave it. */
-  readonly keep: (name: string, value: ValueId, layout: Layout) => void;
+  keep: (name: string, value: ValueId, layout: Layout) => void;
+  hasLoop: boolean;
   /** The checkpoint's name of a module or parameter that is a field, undefined for others. */
   readonly nameOf: (field: object) => string | undefined;
   /** Values that were read once and are read again: parameters and constants. */

@@ -52,10 +52,10 @@ function bindingView(programs: Programs): BindingView {
   };
 }
 
-const portView = ({ name, storage, shape }: Port, { batch }: Program): PortView => ({
+const portView = ({ name, storage, shape, upTo }: Port, { batch }: Program): PortView => ({
   key: JSON.stringify(name),
-  type: `Tensor<readonly [${shape.map((size) => sizeType(size, batch)).join(", ")}], ${arrays[storage]}>`,
-  comment: `${storage} [${shape.map(sizeText).join(", ")}]`,
+  type: `Tensor<readonly [${shape.map((size, index) => (index === upTo?.dimension ? "number" : sizeType(size, batch))).join(", ")}], ${arrays[storage]}>`,
+  comment: `${storage} [${shape.map(sizeText).join(", ")}]${upTo === null ? "" : `; of each ${upTo.extent} along dimension ${upTo.dimension} as many as \`${upTo.count}\` says`}`,
 });
 
 /** A literal where one batch alone is served. */

@@ -148,8 +148,11 @@ function printUnary(op: UnaryOp, of: Scalar, own: CudaType, printer: Printer): P
   const call = (name: string, as: CudaType = "float"): Printed => primary(`${name}(${print(of, as, printer).text})`);
   const integer = own !== "float";
   switch (op) {
-    case "neg":
-      return { text: `-${atLeast(print(of, own, printer), level.primary)}`, level: level.unary };
+    case "neg": {
+      const isWidened = own === "long" && typeOf(of, printer.types) !== "long";
+      const text = atLeast(print(of, own, printer), isWidened ? level.unary : level.primary);
+      return { text: isWidened ? `-(int64_t)${text}` : `-${text}`, level: level.unary };
+    }
     case "not":
       return { text: `!${atLeast(print(of, "bool", printer), level.unary)}`, level: level.unary };
     case "abs":

@@ -7,6 +7,7 @@ import { emitMap } from "./map.ts";
 import { emitProducts } from "./products.ts";
 import { emitRow } from "./row.ts";
 import { emitSample } from "./sample.ts";
+import { emitSelect } from "./select.ts";
 
 /** The CUDA text of a fused kernel, by its family. */
 export const emitKernel = (kernel: FusedKernel, header: KernelHeader, target?: Target): EmittedKernel => {
@@ -25,5 +26,7 @@ export const emitKernel = (kernel: FusedKernel, header: KernelHeader, target?: T
       return emitSample(kernel, header);
     case "row":
       return emitRow(kernel, header);
+    case "select":
+      return emitSelect(kernel, header);
   }
 };

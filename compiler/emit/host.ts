@@ -5,7 +5,7 @@ import type { Kernel, Port, PortSize, Program } from "../../ir/program.ts";
 import { weightsText } from "../../ir/programText.ts";
 import { InternalError } from "../diagnostics.ts";
 import { packageVersion } from "../packageRoot.ts";
-import { type StepView, stepView } from "./hostSteps.ts";
+import { addressText, type StepView, stepView } from "./hostSteps.ts";
 import { renderTemplate } from "./render.ts";
 
 /** The files of a program's C interface, by their paths within the artefact. */
@@ -68,6 +68,7 @@ type HostView = {
   readonly images: readonly ImageView[];
   readonly programs: readonly ProgramView[];
   readonly mostLaunches: number;
+  readonly hasLoop: boolean;
 };
 /** `name` is a literal of C. */
 type PortView = { readonly name: string; readonly storage: string; readonly rank: number };
@@ -81,6 +82,15 @@ type ProgramView = {
   readonly outputs: readonly ShapeView[];
   readonly activations: number;
   readonly steps: readonly StepView[];
+  /** The launches as functions: all of them, or those before, in and behind the loop. */
+  readonly stretches: readonly {
+    readonly name: string;
+    readonly comment: string;
+    readonly steps: readonly StepView[];
+    /** 0, or the end of the last launch's time. */
+    readonly result: string;
+  }[];
+  readonly loop: { readonly atMost: number; readonly flag: string; readonly count: string } | null;
 };
 type ShapeView = { readonly fixed: string; readonly perExample: string };
 type ImageView = {
@@ -128,6 +138,7 @@ function hostView(programs: Programs): HostView {
     images: kernels.flatMap(imageViews),
     programs: programs.map((program) => programView(program, numbers)),
     mostLaunches: Math.max(...programs.map(({ steps }) => steps.length)),
+    hasLoop: programs.some(({ loop }) => loop !== null),
   };
 }
 
@@ -157,14 +168,15 @@ function axisViews({ axes }: Contract): AxisViews {
 
 /** One line a port; where its shape depends on the symbolic axes, one for each of their extents. */
 function portComments(programs: Programs, portsOf: (program: Program) => readonly Port[]): readonly string[] {
-  return portsOf(programs[0]).flatMap(({ name, storage }, index) => {
+  return portsOf(programs[0]).flatMap(({ name, storage, upTo }, index) => {
+    const counted = upTo === null ? "" : `; along dimension ${upTo.dimension} as many as "${upTo.count}" says`;
     const shapes = programs.map((program) => {
       const shape = portsOf(program)[index]?.shape ?? [];
       return { text: `[${shape.map(sizeText).join(", ")}]`, extents: printExtents(program.extents) };
     });
     const texts = new Set(shapes.map(({ text }) => text));
-    if (texts.size === 1) return [`${name}: ${storage} ${[...texts].join("")}`];
-    return [`${name}: ${storage}`, ...shapes.map(({ text, extents }) => `  ${text} for ${extents}`)];
+    if (texts.size === 1) return [`${name}: ${storage} ${[...texts].join("")}${counted}`];
+    return [`${name}: ${storage}${counted}`, ...shapes.map(({ text, extents }) => `  ${text} for ${extents}`)];
   });
 }
 
@@ -193,6 +205,8 @@ function describe(programs: Programs): object {
 
 function programView(program: Program, numbers: ReadonlyMap<string, number>): ProgramView {
   const extents = Object.entries(program.extents);
+  const steps = program.steps.map((step, index) => stepView(step, index, numbers, program));
+  const { loop } = program;
   return {
     suffix: extents.map(([axis, extent]) => `_${axis}${extent}`).join(""),
     extents: printExtents(program.extents),
@@ -201,8 +215,24 @@ function programView(program: Program, numbers: ReadonlyMap<string, number>): Pr
     inputs: program.inputs.map(shapeView),
     outputs: outputsOf(program).map(shapeView),
     activations: program.memory.activations,
-    steps: program.steps.map((step, index) => stepView(step, index, numbers, program)),
+    steps,
+    stretches: stretchesOf(program, steps),
+    loop: loop && {
+      atMost: loop.atMost,
+      flag: addressText(loop.flag, 0, program),
+      count: loop.flag.space === "activations" ? "batch" : "1",
+    },
   };
+}
+
+function stretchesOf({ loop }: Program, steps: readonly StepView[]): ProgramView["stretches"] {
+  const result = `events != NULL && TRY(cuEventRecord(events[${steps.length}], stream))`;
+  if (loop === null) return [{ name: "launch_all", comment: "every launch of a run", steps, result }];
+  return [
+    { name: "launch_before", comment: "what stands before the loop", steps: steps.slice(0, loop.from), result: "0" },
+    { name: "launch_step", comment: "a step of the loop", steps: steps.slice(loop.from, loop.to), result: "0" },
+    { name: "launch_after", comment: "what follows when the loop has ended", steps: steps.slice(loop.to), result },
+  ];
 }
 
 const portView = ({ name, storage, shape }: Port): PortView => ({

@@ -48,7 +48,7 @@ function blocksOf({ factor, fixed, perExample, divisor }: BlockCount): string {
   return `${factor} * (${parts})`;
 }
 
-function addressText(buffer: BufferRef, offset: number, { outputs }: Program): string {
+export function addressText(buffer: BufferRef, offset: number, { outputs }: Program): string {
   const bytes = (count: number): string => (count === 0 ? "" : ` + ${count}`);
   switch (buffer.space) {
     case "activations":

@@ -46,6 +46,8 @@ type MapView = {
   readonly stores: readonly string[];
 };
 type FoldView = {
+  /** Of what is folded. */
+  readonly type: string;
   readonly start: string;
   readonly over: number;
   readonly first: string;
@@ -66,7 +68,10 @@ export function emitMap(kernel: MapKernel, header: KernelHeader): EmittedKernel 
   return {
     source: renderTemplate("map/map.cu.njk", mapView(kernel, plan, header)),
     threads: plan.threads,
-    sharedBytes: plan.slices === 1 ? 0 : (plan.slices - 1) * (plan.threads / plan.slices) * plan.width * 4,
+    sharedBytes:
+      plan.slices === 1
+        ? 0
+        : (plan.slices - 1) * (plan.threads / plan.slices) * plan.width * (kernel.fold?.kind === "argmax" ? 8 : 4),
     grid: mapGrid(plan, kernel),
     parameters: kernel.operands.map((_, operand) => ({ kind: "operand", operand })),
     notes: plan.notes,
@@ -149,21 +154,30 @@ function foldView(
   const itemsPerBlock = threads / slices;
   const ragged = blocksPerExample * itemsPerBlock !== items;
   const shared = slices > 1;
+  const combine: { readonly [K in Fold["kind"]]: string } = {
+    sum: `folded[j] + ${/[?]/.test(value) ? `(${value})` : value}`,
+    mean: `folded[j] + ${/[?]/.test(value) ? `(${value})` : value}`,
+    max: `fmaxf(folded[j], ${value})`,
+    argmax: `fold_first(folded[j], numbered(${value}, i))`,
+  };
+  const start = { sum: "0.0f", mean: "0.0f", max: "-INFINITY", argmax: "0" };
   return {
-    start: kind === "max" ? "-INFINITY" : "0.0f",
+    type: kind === "argmax" ? "uint64_t" : "float",
+    start: start[kind],
     over,
     first: shared ? (ragged ? `item < ${items} ? slice : ${over}` : "slice") : "0",
     slices,
     unroll: over / slices <= 16 ? "#pragma unroll" : "#pragma unroll 4",
-    combine: kind === "max" ? `fmaxf(folded[j], ${value})` : `folded[j] + ${/[?]/.test(value) ? `(${value})` : value}`,
+    combine: combine[kind],
     shared,
     items: itemsPerBlock,
-    merge: kind === "max" ? "fold_max" : "fold_sum",
+    merge: kind === "argmax" ? "fold_first" : kind === "max" ? "fold_max" : "fold_sum",
     idle: ragged ? `slice > 0 || item >= ${items}` : "slice > 0",
   };
 }
 
 function finishFold({ kind, count }: Fold, result: string, scope: CudaScope): string {
+  if (kind === "argmax") return `number_of(folded[${result}])`;
   if (kind !== "mean") return `folded[${result}]`;
   const divisor = count.kind === "number" ? floatLiteral(count.value) : printCudaOperand(count, scope, "float");
   return `folded[${result}] / ${divisor}`;

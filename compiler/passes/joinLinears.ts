@@ -92,7 +92,7 @@ const movesTokens = (reader: Node | "output"): boolean =>
 const constantsOf = ({ nodes }: Graph): ReadonlySet<ValueId> => {
   const constants = new Set<ValueId>();
   for (const { id, op, inputs } of nodes)
-    if (op !== "input" && inputs.every((input) => constants.has(input))) constants.add(id);
+    if (op !== "input" && op !== "state" && inputs.every((input) => constants.has(input))) constants.add(id);
   return constants;
 };
 
@@ -145,7 +145,7 @@ const joined = (graph: Graph, groups: readonly (readonly Member[])[]): Graph => 
     if (group !== undefined) join(group);
     else if (!constants.has(node.id) && !gone.has(node.id)) copy(node);
   }
-  for (const { name, value, layout } of graph.outputs) builder.output(name, rename(value), layout);
+  for (const { name, value, layout, upTo } of graph.outputs) builder.output(name, rename(value), layout, upTo);
   for (const { name, value, layout } of graph.kept) builder.keep(name, rename(value), layout);
   for (const name of graph.unused) builder.unused(name);
   for (const [name, how] of Object.entries(graph.resizing)) builder.resizing(name, how);

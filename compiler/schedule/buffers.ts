@@ -1,5 +1,6 @@
 import type { BufferId, BufferSpec } from "./lower/memory.ts";
 import { bufferBytes } from "./lower/memory.ts";
+import type { LoweredLoop } from "./lower/lower.ts";
 import type { Launch } from "./lower/context.ts";
 
 /** Where each buffer lies: bytes into the activations (times the batch) or into the memory that all examples share. */
@@ -17,8 +18,12 @@ const alignment = 256;
 const aligned = (bytes: number): number => Math.ceil(bytes / alignment) * alignment;
 
 /** Plans all buffers in one arena by lifetime: in each of several orders, keeping the smallest arena. */
-export const planBuffers = (buffers: readonly BufferSpec[], launches: readonly Launch[]): Plan => {
-  const lives = lifetimes(buffers, launches);
+export const planBuffers = (
+  buffers: readonly BufferSpec[],
+  launches: readonly Launch[],
+  loop: LoweredLoop | null = null,
+): Plan => {
+  const lives = lifetimes(buffers, launches, loop);
   const plans = orders.map((order) =>
     place(lives.toSorted((a, b) => order(b) - order(a) || a.buffer.id - b.buffer.id)),
   );
@@ -57,15 +62,26 @@ const place = (lives: readonly Life[]): Omit<Plan, "largestLiveSet"> => {
 
 type Life = { readonly buffer: BufferSpec; readonly from: number; readonly to: number };
 
-const lifetimes = (buffers: readonly BufferSpec[], launches: readonly Launch[]): readonly Life[] =>
-  buffers.flatMap((buffer) => {
+/** What was made before the loop lives until its steps have been taken, and so does the flag that the host reads. */
+const lifetimes = (
+  buffers: readonly BufferSpec[],
+  launches: readonly Launch[],
+  loop: LoweredLoop | null,
+): readonly Life[] => {
+  const first = launches.findIndex(({ stage }) => stage === "step");
+  const last = launches.findLastIndex(({ stage }) => stage === "step");
+  const isHeld = (buffer: BufferSpec, from: number, to: number): boolean =>
+    (from < first && to >= first) || buffer.id === loop?.flag.id;
+  return buffers.flatMap((buffer) => {
     const steps = launches.flatMap((launch, step) =>
       launch.reads.includes(buffer.id) || launch.writes.includes(buffer.id) ? [step] : [],
     );
     const from = steps[0];
     const to = steps.at(-1);
-    return from === undefined || to === undefined ? [] : [{ buffer, from, to }];
+    if (from === undefined || to === undefined) return [];
+    return [{ buffer, from, to: isHeld(buffer, from, to) ? Math.max(to, last) : to }];
   });
+};
 
 const largestLiveSet = (lives: readonly Life[], steps: number): number => {
   let largest = 0;

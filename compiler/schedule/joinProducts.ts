@@ -27,8 +27,13 @@ export const joinProducts = (launches: readonly Launch[]): readonly Launch[] => 
 
 /** The products whose results the launch reads that can all wait for the last of them. */
 const groupBefore = (launches: readonly Launch[], at: number, sampling: Launch): readonly number[] => {
-  const read = launches.flatMap(({ kernel, writes }, i) =>
-    i < at && kernel.kind === "gemm" && writes.some((buffer) => sampling.reads.includes(buffer)) ? [i] : [],
+  const read = launches.flatMap(({ kernel, stage, writes }, i) =>
+    i < at &&
+    kernel.kind === "gemm" &&
+    stage === sampling.stage &&
+    writes.some((buffer) => sampling.reads.includes(buffer))
+      ? [i]
+      : [],
   );
   const last = read.at(-1) ?? 0;
   return read.filter((member) => launches.slice(member + 1, last + 1).every((other) => !meet(launches[member], other)));
@@ -73,6 +78,7 @@ const together = (members: readonly Launch[]): Launch => {
     reads: members.flatMap(({ reads }) => reads),
     writes: members.flatMap(({ writes }) => writes),
     inPlace: [],
+    stage: first.stage,
     origin: { ...first.origin, formula: members.map(({ origin }) => origin.formula).join("\n") },
     shapes: members.flatMap(({ shapes }) => shapes),
     work: {

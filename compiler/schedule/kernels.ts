@@ -16,7 +16,8 @@ export type FusedKernel =
   | CombineKernel
   | MapKernel
   | RowKernel
-  | SampleKernel;
+  | SampleKernel
+  | SelectKernel;
 
 /** An array in device memory as a kernel sees it. */
 export type Operand = {
@@ -151,7 +152,8 @@ export type MapKernel = {
   readonly body: Scalar;
   readonly elements: readonly Access[];
   readonly fold: {
-    readonly kind: "sum" | "mean" | "max";
+    /** `argmax` gives the number of the first of the largest. */
+    readonly kind: "sum" | "mean" | "max" | "argmax";
     readonly over: number;
     /** mean divides by this many; variables r, n */ readonly count: Scalar;
   } | null;
@@ -203,6 +205,23 @@ export type SampleKernel = {
   readonly padding: "zeros" | "border";
   readonly stores: readonly Access[];
 };
+/**
+ * Of the `over` elements x of each set, which are those of a row `r` and a channel `n`: the `count` largest, the largest
+ * first; or how often each of 0 … count - 1 occurs. Variables: `r`, `n`, `i` (element), `k` (place in the result).
+ */
+export type SelectKernel = {
+  readonly kind: "select";
+  readonly precision: Precision;
+  readonly operands: readonly Operand[];
+  readonly space: RowSpace;
+  readonly columns: number;
+  readonly select: "topK" | "histogram";
+  readonly over: number;
+  readonly count: number;
+  readonly x: Access;
+  readonly stores: readonly Access[];
+};
+
 /** A number of elements: argument i is the element of elements[i]. */
 export type Computed = { readonly body: Scalar; readonly elements: readonly Access[] };
 /** A map: `values` is channel 0 of the head at the map's first pixel; neighbours on the two axes are `steps` elements apart, channels `channelStep`. */

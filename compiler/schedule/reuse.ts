@@ -26,6 +26,8 @@ const canTakeOver = (launches: readonly Launch[], step: number, buffer: BufferId
   const result = launch?.writes[0];
   if (!launch || result === undefined || launch.writes.length !== 1 || result === buffer) return false;
   if (sizeIn(launches, buffer) !== sizeIn(launches, result)) return false;
+  // Every step of a loop reads anew what was made before it, or by the step before.
+  if (launches.some((each) => each.stage !== launch.stage && each.writes.includes(buffer))) return false;
   const before = launches.slice(0, step).some((each) => each.writes.includes(result) && !isCopy(each, buffer, result));
   const after = launches
     .slice(step + 1)

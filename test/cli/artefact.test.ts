@@ -55,6 +55,7 @@ const compiledWith = (text: string): Family => ({
       memory: { activations: 0, shared: 0, weights: 0 },
       kernels: [kernel],
       steps: [],
+      loop: null,
       checksums: {},
     },
   ],

@@ -190,8 +190,22 @@ const byPosition: { readonly [K in Exclude<Op, "input" | "parameter">]: Rule<K> 
       const cell = positionsOf(x.type.axes.filter(({ axis }) => there.includes(axis))).map((other) =>
         x.of(b, { ...at, ...other }, p, c),
       );
-      return { mean: mean(cell), sum: sum(cell), max: Math.max(...cell) }[kind];
+      return { mean: mean(cell), sum: sum(cell), max: Math.max(...cell), argmax: cell.indexOf(Math.max(...cell)) }[
+        kind
+      ];
     },
+  topK:
+    ({ axes }, inputs) =>
+    (b, at, p, c) =>
+      positionsOf(first(inputs).type.axes.filter(({ axis }) => axes.includes(axis)))
+        .map((other) => first(inputs).of(b, { ...at, ...other }, p, c))
+        .toSorted((one, other) => other - one)[at["rank"] ?? 0] ?? Number.NaN,
+  histogram:
+    ({ axes }, inputs) =>
+    (b, at, p, c) =>
+      positionsOf(first(inputs).type.axes.filter(({ axis }) => axes.includes(axis))).filter(
+        (other) => first(inputs).of(b, { ...at, ...other }, p, c) === at["bin"],
+      ).length,
   pool:
     ({ kind, window, countPadding }, inputs) =>
     (b, at, p, c) => {

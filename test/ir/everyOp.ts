@@ -49,6 +49,14 @@ export const everyOp: { readonly [K in Op]: readonly string[] } = {
     `%0: [b, prefix 2 over t, t 2, h 3; 2] = input {name="x", layout="b t (prefix | h) c"}\n%1 = reduce %0 {kind=mean, axes=[t]}`,
     `%0: [b, prefix 2, t 2, h 3; 2] = input {name="x", layout="b (prefix | t h) c"}\n%1 = reduce %0 {kind=max, axes=[h, t]}`,
     `%0: [b, t 2, h 3; 2] = input {name="x", layout="b t h c"}\n%1 = reduce %0 {kind=sum, axes=[t]}`,
+    `%0: [b, t 2, h 3, w 4; 2] = input {name="x", layout="b t h w c"}\n%1 = round %0\n%2 = reduce %1 {kind=argmax, axes=[w, t]}`,
+  ],
+  topK: [
+    `%0: [b, t 2, h 5, w 3; 2] = input {name="x", layout="b t h w c"}\n%1 = topK %0 {count=4, axes=[h, w]}`,
+    `%0: [b, h 5; 1] = input {name="x", layout="b h"}\n%1 = topK %0 {count=5, axes=[h]}`,
+  ],
+  histogram: [
+    `%0: [b, t 2, h 5, w 3; 2] = input {name="x", layout="b t h w c"}\n%1 = round %0\n%2 = histogram %1 {bins=4, axes=[w, t]}`,
   ],
   pool: [
     `%0: [b, t 2, h 5; 2] = input {name="x", layout="b t h c"}\n%1 = pool %0 {kind=max, window=[h 3 stride 2 pad 1 1], countPadding=false}`,

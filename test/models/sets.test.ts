@@ -1,6 +1,9 @@
-import { basename } from "node:path";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { readArrays } from "../../compiler/cli/arrays.ts";
+import { keepOnly } from "../../compiler/cli/keptValues.ts";
 import { evaluate } from "../../ir/evaluate.ts";
 import type { Graph } from "../../ir/graph.ts";
 import axialDeeplab from "../../models/axialDeeplab.ts";
@@ -22,11 +25,16 @@ describe.each([setTransformer, dac, axialDeeplab, nonLocal].map((model) => [mode
       test("knows the checkpoint's keys, all of them", () => {
         const graph = model.trace(model.fromCase(golden));
         const known = new Set([...parametersOf(graph).map((parameter) => parameter.name), ...graph.unused]);
-        expect([...readArrays(`${folder}/weights.safetensors`).keys()].filter((key) => !known.has(key))).toEqual([]);
+        const keys = typeof golden.weights === "string" ? readArrays(join(folder, golden.weights)).keys() : [];
+        expect([...keys].filter((key) => !known.has(key))).toEqual([]);
       });
     });
   },
 );
+
+/** How many sets a property is tried with. */
+const runs = Number(process.env["FOVEA_SET_RUNS"] ?? 3);
+const wild = fc.double({ min: -1e3, max: 1e3, noNaN: true });
 
 /** Numbers that look drawn, from -1 to 1. */
 const drawn = (count: number, seed: number): number[] =>
@@ -87,4 +95,92 @@ test("a set whose points are all assigned has a cluster without NaN", () => {
   const inputs = { X: drawn(10, 1), mask: Array<number>(5).fill(1) };
   const { outputs } = evaluate({ ...graph, kept: [] }, { batch: 1, inputs, parameters: weightsOf(graph) });
   for (const values of Object.values(outputs)) expect(values.every(Number.isFinite)).toBe(true);
+});
+
+describe("clustering one cluster after another", () => {
+  const weights = readArrays(fileURLToPath(new URL("../../models/dacMixtures/weights.safetensors", import.meta.url)));
+  const parameters: { [name: string]: ArrayLike<number> } = Object.fromEntries(
+    [...weights].map(([name, { values }]) => [name, values]),
+  );
+  const config = { dim_hids: 32, num_inds: 8, max_iter: 6, has_mask: true };
+  const graphs = new Map<string, Graph>();
+  const graphOf = (wanted: object): Graph => {
+    const key = JSON.stringify(wanted);
+    const graph = graphs.get(key) ?? keepOnly(dac.trace({ entry: "ClusterLoop", config: wanted }), []);
+    graphs.set(key, graph);
+    return graph;
+  };
+  type Point = readonly [x: number, y: number];
+  const run = (sets: readonly (readonly Point[])[], masks: readonly (readonly number[])[], more: object = {}) => {
+    const points = sets[0]?.length ?? 0;
+    const graph = graphOf({ ...config, points, sets: sets.length, ...more });
+    const inputs = { X: sets.flat(2), mask: masks.flat() };
+    const { outputs, loop } = evaluate(graph, { batch: 1, inputs, parameters });
+    const labels = sets.map((_, set) => Array.from((outputs["labels"] ?? []).slice(set * points, (set + 1) * points)));
+    return { labels, likelihood: outputs["log_likelihood"]?.[0] ?? Number.NaN, loop };
+  };
+  const clear = (points: readonly unknown[]) => points.map(() => 0);
+  /** Points about the corners of a square, as many as there are distances. */
+  const around = (corners: number, distances: readonly Point[]): Point[] =>
+    distances.map(([x, y], i) => [4 * ((i % corners) % 2) - 2 + x, 4 * Math.floor((i % corners) / 2) - 2 + y]);
+  const near = fc.double({ min: -0.4, max: 0.4, noNaN: true });
+  const someSet = fc
+    .tuple(fc.integer({ min: 2, max: 4 }), fc.array(fc.tuple(near, near), { minLength: 20, maxLength: 20 }))
+    .map(([corners, distances]) => around(corners, distances));
+
+  test("gives a set in another order the same clusters in that order", () => {
+    fc.assert(
+      fc.property(
+        someSet.chain((set) =>
+          fc.tuple(fc.constant(set), fc.shuffledSubarray([...set.keys()], { minLength: set.length })),
+        ),
+        ([set, order]) => {
+          const one = run([set], [clear(set)]);
+          const other = run([order.flatMap((from) => set.slice(from, from + 1))], [clear(set)]);
+          expect(other.labels[0]).toEqual(order.map((from) => one.labels[0]?.[from]));
+          expect(other.likelihood).toBeCloseTo(one.likelihood, 9);
+          expect(one.loop?.end).toBe("done");
+          // Points about one corner are of one cluster.
+          expect(new Set(one.labels[0]).size).toBeGreaterThan(1);
+        },
+      ),
+      { numRuns: runs },
+    );
+  });
+
+  test("gives a set the same clusters whatever it is padded with, and whatever set lies beside it", () => {
+    fc.assert(
+      fc.property(
+        someSet,
+        someSet,
+        fc.array(fc.tuple(wild, wild), { minLength: 5, maxLength: 5 }),
+        (set, beside, more) => {
+          const alone = run([set], [clear(set)]);
+          const longest = Math.max(set.length + more.length, beside.length);
+          const padded = (points: readonly Point[]) =>
+            Array.from({ length: longest }, (_, i) => points[i] ?? more[i % more.length] ?? ([0, 0] as const));
+          const maskOf = (points: readonly unknown[]) =>
+            Array.from({ length: longest }, (_, i) => Number(i >= points.length));
+          const together = run([padded(set), padded(beside)], [maskOf(set), maskOf(beside)]);
+          expect(together.labels[0]?.slice(0, set.length)).toEqual(alone.labels[0]);
+        },
+      ),
+      { numRuns: runs },
+    );
+  });
+
+  test("stops where a step takes no point, and says so", () => {
+    const set = around(
+      3,
+      Array.from({ length: 20 }, (_, i) => [0.01 * i, 0] as const),
+    );
+    // A network that finds nothing.
+    const bias = parameters["fc2.bias"];
+    parameters["fc2.bias"] = [-1e6];
+    const { labels, loop } = run([set], [clear(set)]);
+    if (bias !== undefined) parameters["fc2.bias"] = bias;
+    expect(loop).toEqual({ steps: 1, end: "stalled" });
+    expect(labels[0]).toEqual(clear(set));
+    expect(run([set], [clear(set)], { max_iter: 1 }).loop).toEqual({ steps: 1, end: "limit" });
+  });
 });

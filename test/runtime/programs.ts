@@ -39,6 +39,7 @@ const port = (name: string, storage: Port["storage"], shape: Port["shape"], ref:
   storage,
   layout: [],
   shape,
+  upTo: null,
   buffer: ref,
 });
 
@@ -58,6 +59,7 @@ const empty: Program = {
   memory: { activations: 0, shared: 0, weights: 0 },
   kernels: [],
   steps: [],
+  loop: null,
   checksums: {},
 };
 

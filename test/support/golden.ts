@@ -3,13 +3,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { caseInputs, drawnCheckpoint, expectedArray, readCaseArrays } from "../../compiler/cli/golden/arrays.ts";
 import { type GoldenCase, readCase } from "../../compiler/cli/golden/case.ts";
-import { keepOnly } from "../../compiler/cli/keptValues.ts";
+import { evaluateArrays } from "../../compiler/cli/evaluatorRunner.ts";
+import { keepOnly, stepsApart } from "../../compiler/cli/keptValues.ts";
 import { compare } from "../../compiler/cli/golden/compare.ts";
 import { batchOf, graphInputs } from "../../compiler/cli/ports.ts";
 import type { Model } from "../../compiler/dsl/index.ts";
-import { evaluate } from "../../ir/evaluate.ts";
-import type { Graph, Output } from "../../ir/graph.ts";
-import { layoutShape } from "../../ir/layoutOffset.ts";
+import type { Graph } from "../../ir/graph.ts";
 import { checkpointOf } from "../../runtime/checkpoint.ts";
 import { tensorFileOf } from "../../runtime/openTensors.ts";
 import { openSafetensors } from "../../runtime/safetensors.ts";
@@ -30,18 +29,17 @@ export function differences(model: Model, golden: GoldenCase): readonly string[]
   using file = typeof weights === "string" ? tensorFileOf(openSafetensors(join(golden.folder, weights))) : null;
   const checkpoint = file === null ? drawnCheckpoint(golden, parameters) : checkpointOf(file);
   const batch = batchOf(graphInputs(graph), inputs);
-  const { outputs, kept } = evaluate(graph, {
-    batch,
-    inputs: Object.fromEntries([...inputs].map(([name, { values }]) => [name, values])),
-    parameters: Object.fromEntries(parameters.map(({ name }) => [name, checkpoint.tensors.get(name)?.values() ?? []])),
-  });
+  const computed = stepsApart(
+    graph,
+    evaluateArrays(
+      graph,
+      batch,
+      inputs,
+      Object.fromEntries(parameters.map(({ name }) => [name, checkpoint.tensors.get(name)?.values() ?? []])),
+    ).arrays,
+  );
   return Object.entries({ ...golden.intermediates, ...golden.outputs }).flatMap(([name, { shape }]) => {
-    const isOutput = name in golden.outputs;
-    const values = (isOutput ? outputs : kept)[name];
-    const port = (isOutput ? graph.outputs : graph.kept).find((each) => each.name === name);
-    const computed =
-      values === undefined || port === undefined ? undefined : { shape: shapeOf(graph, port, batch), values };
-    const { ok, note, relL2 } = compare(name, shape, computed, expectedArray(golden, stored, name), {
+    const { ok, note, relL2 } = compare(name, shape, computed.get(name), expectedArray(golden, stored, name), {
       relL2: 1e-5,
       maxAbs: Infinity,
     });
@@ -50,13 +48,6 @@ export function differences(model: Model, golden: GoldenCase): readonly string[]
 }
 
 export { readCase };
-
-/** What the caller receives. */
-function shapeOf(graph: Graph, { value, layout }: Output, batch: number): readonly number[] {
-  const node = graph.nodes.find(({ id }) => id === value);
-  if (node === undefined) throw new Error(`%${value} is not in the graph`);
-  return layoutShape(layout, node.type).map((size) => (typeof size === "number" ? size : size.batchTimes * batch));
-}
 
 /** The tensors that a graph reads, each once. */
 export function parametersOf(graph: Graph): readonly { readonly name: string; readonly shape: readonly number[] }[] {

@@ -12,6 +12,7 @@ import type {
   GemmKernel,
   MapKernel,
   RowKernel,
+  SelectKernel,
   TokenAccess,
 } from "../../compiler/schedule/kernels.ts";
 import type { Launch } from "../../compiler/schedule/lower/context.ts";
@@ -36,7 +37,7 @@ export const runPlan = (
 ): { readonly [name: string]: Float64Array } => {
   const lowered = lower(graph, "f32");
   const launches = reuseInPlace(lowered.launches);
-  const plan = planBuffers(lowered.buffers, launches);
+  const plan = planBuffers(lowered.buffers, launches, lowered.loop);
   const arena = new Float64Array((plan.activations / 4) * batch).fill(NaN);
   const shared = new Float64Array(plan.shared / 4).fill(NaN);
   const checkpoint: Checkpoint = {
@@ -72,11 +73,23 @@ export const runPlan = (
       ? arena.subarray((place.offset / 4) * batch)
       : shared.subarray(place.offset / 4);
   };
-  for (const launch of launches) {
-    const memory = launch.sources.map(memoryOf);
-    const weight = launch.weights[0] ? Float64Array.from(evaluateWeight(launch.weights[0], checkpoint).data) : null;
-    runKernel(launch.kernel, { memory, weight, batch, order });
+  const run = (stage: Launch["stage"]): void => {
+    for (const launch of launches.filter((each) => each.stage === stage)) {
+      const memory = launch.sources.map(memoryOf);
+      const weight = launch.weights[0] ? Float64Array.from(evaluateWeight(launch.weights[0], checkpoint).data) : null;
+      runKernel(launch.kernel, { memory, weight, batch, order });
+    }
+  };
+  run("before");
+  if (lowered.loop !== null) {
+    const { flag, atMost } = lowered.loop;
+    for (let step = 0; step < atMost; step++) {
+      run("step");
+      const flags = memoryOf({ kind: "buffer", buffer: flag.id }).subarray(0, flag.batched ? batch : 1);
+      if (!flags.includes(1)) break;
+    }
   }
+  run("after");
   return Object.fromEntries(graph.outputs.map(({ name }, i) => [name, outputs[i] ?? new Float64Array()]));
 };
 
@@ -97,6 +110,8 @@ const runKernel = (kernel: FusedKernel, run: Run): void => {
       return runMap(kernel, run);
     case "row":
       return runRow(kernel, run);
+    case "select":
+      return runSelect(kernel, run);
     default:
       throw new Error(`no plan runs ${(kernel as Launch["kernel"]).kind} kernels yet`);
   }
@@ -195,10 +210,27 @@ const runMap = (kernel: MapKernel, run: Run): void => {
           ? (terms[0] ?? NaN)
           : fold.kind === "max"
             ? Math.max(...terms)
-            : fold.kind === "sum"
-              ? sum
-              : sum / value(fold.count, { r, n });
+            : fold.kind === "argmax"
+              ? terms.indexOf(Math.max(...terms))
+              : fold.kind === "sum"
+                ? sum
+                : sum / value(fold.count, { r, n });
         for (const store of kernel.stores) write(store, { r, n }, result);
+      }
+  }
+};
+
+const runSelect = (kernel: SelectKernel, run: Run): void => {
+  for (const example of examplesOf(kernel.space.batched, run)) {
+    const { read, write } = accessor(kernel, run, example);
+    for (const r of counts(kernel.space.rows, run.order))
+      for (const n of counts(kernel.columns, run.order)) {
+        const all = Array.from({ length: kernel.over }, (_, i) => read(kernel.x, { r, n, i }));
+        const sorted = all.toSorted((a, b) => b - a);
+        for (const k of counts(kernel.count, run.order)) {
+          const result = kernel.select === "topK" ? sorted[k] : all.filter((each) => each === k).length;
+          for (const store of kernel.stores) write(store, { r, n, k }, result ?? NaN);
+        }
       }
   }
 };

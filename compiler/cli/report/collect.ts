@@ -10,8 +10,14 @@ export type Shown = Pick<ReportData, "tokens" | "frames" | "against">;
 export const nothingShown: Shown = { tokens: [], frames: null, against: null };
 
 /** Puts together what a profile says of a program and what its artefact holds. */
-export function collectReport(profile: Profile, { program, read }: Build, shown: Shown = nothingShown): ReportData {
+export function collectReport(profile: Profile, build: Build, shown: Shown = nothingShown): ReportData {
   const { batch } = profile;
+  const { read } = build;
+  // As it ran: the steps of a loop one behind another.
+  const program = {
+    ...build.program,
+    steps: profile.steps.flatMap(({ number }) => build.program.steps[number] ?? []),
+  };
   const texts = textsOf(program.kernels, read);
   const families = new Map(program.kernels.map(({ name, family }) => [name, family]));
   const launches = profile.steps.map((step, index): LaunchData => {

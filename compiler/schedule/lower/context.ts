@@ -1,5 +1,6 @@
 import type { Graph, Node, ValueId } from "../../../ir/graph.ts";
 import { layoutOffset } from "../../../ir/layoutOffset.ts";
+import { loopStages, type LoopStage } from "../../../ir/loopStages.ts";
 import type { Pattern } from "../../../ir/patterns.ts";
 import type { Linear, Origin, WeightExpr } from "../../../ir/program.ts";
 import type { Scalar } from "../../../ir/scalar.ts";
@@ -21,7 +22,15 @@ import {
   type View,
   type ViewNode,
 } from "../view.ts";
-import { createMemory, operandOf, type BufferId, type BufferSpec, type Memory, type Source } from "./memory.ts";
+import {
+  createMemory,
+  operandOf,
+  type BufferId,
+  type BufferSpec,
+  type Memory,
+  type Slot,
+  type Source,
+} from "./memory.ts";
 import { usesOf, type Roles, type Uses } from "./roles.ts";
 
 /** One kernel launch: what is computed, on which memory, and for whom. */
@@ -35,6 +44,8 @@ export type Launch = {
   readonly writes: readonly BufferId[];
   /** Buffers read only where, and just before, the same thread writes the same element of the result. */
   readonly inPlace: readonly BufferId[];
+  /** Before the loop, in each of its steps, or when it has ended. */
+  readonly stage: LoopStage;
   readonly origin: Origin;
   readonly shapes: readonly string[];
   readonly work: { readonly flops: Linear; readonly readBytes: Linear; readonly writeBytes: Linear };
@@ -49,16 +60,19 @@ export type Context = {
   readonly target: Target;
   /** Whether points are made of a value: see placesOf. */
   readonly isPlace: (id: ValueId) => boolean;
-  /** How a value is stored: what places points in float32. */
+  /** How a value is stored: what places points, and what is decided by, in float32. */
   readonly storageOf: (node: Node) => StorageType;
   readonly memory: Memory;
   /** The address map of a value, down to the memory of its root. */
   readonly view: (id: ValueId) => View;
   readonly root: (root: Root) => RootMemory;
+  /** Memory like that of a value, for the time between. */
+  readonly aside: (id: ValueId) => Slot;
   /** A table of a score, channel by channel where it is known when weights are loaded: a head reads its elements side by side. */
   readonly table: (id: ValueId) => View;
   /** A table of rows that hold each head's channels: head by head, stored as the kernel computes, where it is known when weights are loaded. */
   readonly headTable: (id: ValueId, heads: number) => View;
+  readonly stageOf: (id: ValueId) => LoopStage;
   /** How many pairs of a query and a key a pattern lets meet. */
   readonly visiblePairs: (pattern: Pattern, query: TensorType, key: TensorType) => VisiblePairs;
 };
@@ -67,7 +81,8 @@ export type RootMemory = { readonly source: Source; readonly operand: Operand };
 
 export const createContext = (graph: Graph, roles: Roles, precision: Precision, target: Target): Context => {
   const places = placesOf(graph);
-  const inFloat32 = (id: ValueId): boolean => places.points.has(id) || places.tokens.has(id);
+  const inFloat32 = (id: ValueId): boolean =>
+    [places.points, places.tokens, places.decisions].some((exact) => exact.has(id));
   const storageOfNode = (node: Node): StorageType => storageOf(node.type, inFloat32(node.id) ? "f32" : precision);
   const memory = createMemory(roles.node, storageOfNode);
   const roots = new Map<Root, RootMemory>();
@@ -84,6 +99,8 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision, 
   };
   const makeView = (node: Node): View => {
     const role = roles.of(node.id);
+    if (node.op === "loop") return view(node.inputs[0]);
+    if (node.op === "after") return view(node.inputs[1]);
     if (role.kind === "view" && isViewOp(node.op)) return transformView(node as ViewNode, node.inputs.map(view));
     if (role.kind === "constant") {
       const root = `weight ${node.id}`;
@@ -105,9 +122,12 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision, 
       return layoutView(node.type, root, node.attrs.layout);
     }
     const slot = memory.slot(node.id);
-    const root = bufferRoot(slot.buffer);
-    roots.set(root, { source: { kind: "buffer", buffer: slot.buffer.id }, operand: operandOf(slot.buffer) });
-    return rowsView(node.type, root, slot);
+    return rowsView(node.type, addBuffer(slot.buffer), slot);
+  };
+  const addBuffer = (buffer: BufferSpec): Root => {
+    const root = bufferRoot(buffer);
+    roots.set(root, { source: { kind: "buffer", buffer: buffer.id }, operand: operandOf(buffer) });
+    return root;
   };
   const table = (id: ValueId): View => {
     const { type } = roles.node(id);
@@ -151,9 +171,11 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision, 
     };
   };
   const pairs = new Map<string, VisiblePairs>();
+  const stages = loopStages(graph.nodes);
   return {
     graph,
     roles,
+    stageOf: (id) => stages.get(id) ?? "before",
     visiblePairs: (pattern, query, key) => {
       const asked = JSON.stringify([pattern, query.prefix, query.axes, key.prefix, key.axes]);
       const count = pairs.get(asked) ?? countPairs(pattern, query, key);
@@ -169,6 +191,11 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision, 
     view,
     table,
     headTable,
+    aside: (id) => {
+      const slot = memory.another(id);
+      addBuffer(slot.buffer);
+      return slot;
+    },
     root: (root) => {
       const found = roots.get(root);
       if (!found) throw new Error(`internal: no memory for ${root}`);

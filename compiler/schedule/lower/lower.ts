@@ -1,30 +1,38 @@
 import type { Graph, Node, ValueId } from "../../../ir/graph.ts";
+import { stageOrder } from "../../../ir/loopStages.ts";
+import { literal } from "../../../ir/scalarBuild.ts";
 import { gridRows, prefixRows, type Precision } from "../../../ir/types.ts";
 import { createContext, type Context, type Launch } from "./context.ts";
 import { lowerAttention } from "./lowerAttention.ts";
 import {
   lowerCopy,
+  lowerFirst,
   lowerGroupedConvolution,
   lowerMeanPrefix,
+  lowerNext,
   lowerPointwise,
   lowerPool,
   lowerPortCopy,
   lowerReduce,
+  lowerRound,
   lowerRow,
 } from "./lowerMap.ts";
 import { lowerProduct } from "./lowerProduct.ts";
 import { lowerResize } from "./lowerResize.ts";
 import { lowerSample } from "./lowerSample.ts";
+import { lowerSelect } from "./lowerSelect.ts";
 import { usualTarget, type Target } from "../target.ts";
 import type { BufferSpec, Slot } from "./memory.ts";
-import { portsOf } from "./operands.ts";
+import { oneRoot, portsOf } from "./operands.ts";
 import { assignRoles, isProduct, type Roles } from "./roles.ts";
 
 export type Lowered = {
   readonly launches: readonly Launch[];
   readonly buffers: readonly BufferSpec[];
   readonly roles: Roles;
+  readonly loop: LoweredLoop | null;
 };
+export type LoweredLoop = { readonly flag: BufferSpec; readonly atMost: number };
 
 /** Turns a graph into launches of fused kernels, in the order of their results. */
 export const lower = (graph: Graph, precision: Precision, target: Target = usualTarget): Lowered => {
@@ -38,6 +46,8 @@ export const lower = (graph: Graph, precision: Precision, target: Target = usual
     if (role.kind === "kernel") results.set(role.result, node);
   }
   for (const node of graph.nodes) {
+    if (node.op === "state") launches.push(lowerFirst(context, node));
+    if (node.op === "loop") launches.push(...lowerNext(context, node));
     const first = results.get(node.id);
     if (first) launches.push(...lowerNode(context, first, node.id));
     const parts = copies.get(node.id) ?? [];
@@ -47,7 +57,18 @@ export const lower = (graph: Graph, precision: Precision, target: Target = usual
     if (!storedByKernel)
       for (const port of portsOf(context, node.id)) launches.push(lowerPortCopy(context, node.id, port));
   }
-  return { launches, buffers: context.memory.buffers, roles };
+  const inOrder = stageOrder.flatMap((stage) => launches.filter((launch) => launch.stage === stage));
+  return { launches: inOrder, buffers: context.memory.buffers, roles, loop: lowerLoop(context) };
+};
+
+/** Where the host finds the flag: a kernel of the steps has computed it into memory of its own. */
+const lowerLoop = (context: Context): LoweredLoop | null => {
+  const loop = context.graph.nodes.find((node) => node.op === "loop");
+  if (loop?.op !== "loop") return null;
+  const { source } = context.root(oneRoot(context.view(loop.id).grid({}, literal(0))).root);
+  const flag = context.memory.buffers.find(({ id }) => source.kind === "buffer" && source.buffer === id);
+  if (flag === undefined) throw new Error("internal: nothing computes the flag of a loop");
+  return { flag, atMost: loop.attrs.atMost };
 };
 
 const lowerNode = (context: Context, first: Node, result: ValueId): readonly Launch[] =>
@@ -63,11 +84,16 @@ const lowerOne = (context: Context, first: Node, result: ValueId): Launch => {
       return lowerSample(context, first);
     case "pointwise":
       return lowerPointwise(context, first);
+    case "round":
+      return lowerRound(context, first);
     case "normalize":
     case "softmax":
       return lowerRow(context, first, result);
     case "reduce":
       return lowerReduce(context, first);
+    case "topK":
+    case "histogram":
+      return lowerSelect(context, first);
     case "pool":
       return lowerPool(context, first);
     case "meanPrefix":

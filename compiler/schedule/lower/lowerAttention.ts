@@ -78,6 +78,7 @@ export const lowerAttention = (context: Context, attend: NodeOf<"attend">, resul
     reads: buffersOf(into.sources.filter((_, i) => i !== out)),
     writes: buffersOf(into.sources.filter((_, i) => i === out)),
     inPlace: [],
+    stage: context.stageOf(result),
     origin: originOf(context, attend, result),
     shapes: describe(context, attend, result),
     work: launchWork(context, attend, result, 2 * pairs * heads * (headDim + valueDim + ofPositions)),

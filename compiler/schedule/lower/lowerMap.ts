@@ -19,7 +19,7 @@ import type { Ranges } from "../../../ir/scalarRange.ts";
 import { simplify } from "../../../ir/scalarSimplify.ts";
 import { substitute } from "../../../ir/scalarWalk.ts";
 import { prefixRows, rowsOf, sizeOf, type Extent } from "../../../ir/types.ts";
-import type { Access, MapKernel, RowKernel } from "../kernels.ts";
+import type { Access, MapKernel, RowKernel, SelectKernel } from "../kernels.ts";
 import { choose, prefixAxes, rowElement, unflatten, type Coordinates, type Place, type View } from "../view.ts";
 import { bufferRoot, rowsView, type Context, type Launch } from "./context.ts";
 import type { Slot } from "./memory.ts";
@@ -50,6 +50,55 @@ export const lowerPointwise = (context: Context, node: NodeOf<"pointwise">): Lau
   return mapLaunch(context, node, into, bodyAt(node.attrs.body, node.type, r, n), elements, null, elements.length);
 };
 
+/** Whole numbers, with the pointwise op that makes them where nothing else reads it. */
+export const lowerRound = (context: Context, node: NodeOf<"round">): Launch => {
+  const into = createOperands(context);
+  const ranges = rowRanges(node.type);
+  const { inputs, body } = inlinedBody(context, node.inputs[0]);
+  const elements = inputs.map((id) => into.access(broadcastElement(context.view(id), node.type, r, n), ranges));
+  const rounded: Scalar = { kind: "unary", op: "round", of: bodyAt(body, node.type, r, n) };
+  return mapLaunch(context, node, into, rounded, elements, null, elements.length);
+};
+
+/** A value as an expression of others: of those that a pointwise op reads where that is computed by its reader, else of itself. */
+const inlinedBody = (context: Context, id: ValueId): { readonly inputs: readonly ValueId[]; readonly body: Scalar } => {
+  const node = context.roles.node(id);
+  return node.op === "pointwise" && context.roles.isInlined(id)
+    ? { inputs: node.inputs, body: node.attrs.body }
+    : { inputs: [id], body: argument(0) };
+};
+
+/** What a state begins with. */
+export const lowerFirst = (context: Context, node: NodeOf<"state">): Launch => {
+  context.view(node.id); // the memory that it is copied to
+  return { ...lowerCopy(context, node.inputs[0], context.memory.slot(node.id)), stage: "before" };
+};
+
+/**
+ * What becomes of the states at the end of a step: all of it is computed before any of it takes its place. A state that
+ * becomes what another one is goes through memory of its own.
+ */
+export const lowerNext = (context: Context, loop: NodeOf<"loop">): readonly Launch[] => {
+  const states = new Map(
+    context.graph.nodes.flatMap((node) => (node.op === "state" ? [[node.attrs.name, node] as const] : [])),
+  );
+  const [, ...next] = loop.inputs;
+  const asides: Launch[] = [];
+  const moves = next.flatMap((id, index): readonly Launch[] => {
+    const state = states.get(loop.attrs.states[index] ?? "");
+    if (state === undefined || state.id === id) return [];
+    context.view(state.id); // the memory that it is copied to
+    const slot = context.memory.slot(state.id);
+    const place = oneRoot(rowElement(context.view(id), r, n));
+    const isState = [...states.values()].some((each) => place.root === bufferRoot(context.memory.slot(each.id).buffer));
+    if (!isState) return [lowerCopy(context, id, slot)];
+    const aside = context.aside(state.id);
+    asides.push(lowerCopy(context, id, aside));
+    return [moveBuffer(context, state, aside, slot)];
+  });
+  return [...asides, ...moves].map((launch) => ({ ...launch, stage: "step" }));
+};
+
 /** Copies a part to its place in an assembled value, for each example of that. */
 export const lowerCopy = (context: Context, value: ValueId, slot: Slot): Launch => {
   const node = context.roles.node(value);
@@ -57,6 +106,14 @@ export const lowerCopy = (context: Context, value: ValueId, slot: Slot): Launch 
   return copyLaunch(context, node, slot.buffer.batched, (into, ranges) =>
     into.access(oneRoot(rowElement(to, r, n)), ranges),
   );
+};
+
+const moveBuffer = (context: Context, node: Node, from: Slot, to: Slot): Launch => {
+  const into = createOperands(context);
+  const ranges = rowRanges(node.type);
+  const at = (slot: Slot): Access =>
+    into.access(oneRoot(rowElement(rowsView(node.type, bufferRoot(slot.buffer), slot), r, n)), ranges);
+  return mapLaunch(context, node, into, argument(0), [at(from)], null, 0, [at(to)]);
 };
 
 /** Copies a value to an array that the caller gets. */
@@ -351,11 +408,12 @@ export const mapLaunch = (
   return finish(context, node, result, kernel, into, flopsPerElement * rowsOf(type) * type.channels);
 };
 
-const finish = (
+/** The launch of a kernel without weights. */
+export const finish = (
   context: Context,
   node: Node,
   result: ValueId,
-  kernel: MapKernel | RowKernel,
+  kernel: MapKernel | RowKernel | SelectKernel,
   into: Operands,
   flops: number,
 ): Launch => {
@@ -367,6 +425,7 @@ const finish = (
     reads: buffersOf(into.sources),
     writes: buffersOf(written.flatMap((operand) => into.sources[operand] ?? [])),
     inPlace: [],
+    stage: context.stageOf(result),
     origin: originOf(context, node, result),
     shapes: describe(context, node, result),
     work: launchWork(context, node, result, flops),

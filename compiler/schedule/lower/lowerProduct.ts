@@ -59,6 +59,7 @@ export const lowerProduct = (context: Context, first: NodeOf<"linear"> | NodeOf<
     reads: buffersOf(into.sources),
     writes: storeBuffers(kernel, into),
     inPlace: inPlaceReads(kernel, into, aSources.length),
+    stage: context.stageOf(result),
     origin: originOf(context, first, result),
     shapes: describe(context, first, result),
     work: launchWork(context, first, result, 2 * macs),

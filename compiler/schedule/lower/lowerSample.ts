@@ -73,6 +73,7 @@ export const lowerSample = (context: Context, node: NodeOf<"sample">): Launch =>
     reads: buffersOf(sources(false)),
     writes: buffersOf(sources(true)),
     inPlace: [],
+    stage: context.stageOf(node.id),
     origin: originOf(context, node, node.id),
     shapes: describe(context, node, node.id),
     work: launchWork(context, node, node.id, 2 * corners * (width + (kernel.scores?.width ?? 0))),

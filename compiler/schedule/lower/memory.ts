@@ -67,6 +67,7 @@ export const createMemory = (node: (id: ValueId) => Node, storageOf: (node: Node
       buffers.push(buffer);
       return buffer;
     },
+    another: (id) => allocate(node(id)),
     place: (id, slot) => slots.set(id, slot),
     has: (id) => slots.has(id),
   };
@@ -77,6 +78,8 @@ export type Memory = {
   readonly slot: (id: ValueId) => Slot;
   /** Memory for what one launch leaves to the next. */
   readonly scratch: (operand: Operand) => BufferSpec;
+  /** Memory like the value's own. */
+  readonly another: (id: ValueId) => Slot;
   readonly place: (id: ValueId, slot: Slot) => void;
   readonly has: (id: ValueId) => boolean;
 };

@@ -15,6 +15,8 @@ export type Role =
   | { readonly kind: "input" }
   | { readonly kind: "constant"; readonly expr: WeightExpr }
   | { readonly kind: "view" }
+  /** Memory that the loop's steps hand on. */
+  | { readonly kind: "state" }
   | { readonly kind: "assembled" }
   /** The kernel that starts at this node stores the value `result`: itself, or the pointwise op fused behind it. */
   | { readonly kind: "kernel"; readonly result: ValueId }
@@ -24,7 +26,7 @@ export type Role =
 export type Roles = {
   readonly of: (id: ValueId) => Role;
   readonly node: (id: ValueId) => Node;
-  /** Whether a pointwise op is computed by the sampling or the reduction that reads it. */
+  /** Whether a pointwise op is computed by the one value that reads it. */
   readonly isInlined: (id: ValueId) => boolean;
   /** Whether a pointwise op is computed by the products that load it. */
   readonly isPrologue: (id: ValueId) => boolean;
@@ -62,6 +64,8 @@ export const assignRoles = (graph: Graph): Roles => {
     const expr = constants.get(value.id);
     if (expr) roles.set(value.id, { kind: "constant", expr });
     else if (value.op === "input") roles.set(value.id, { kind: "input" });
+    else if (value.op === "state") roles.set(value.id, { kind: "state" });
+    else if (value.op === "loop" || value.op === "after") roles.set(value.id, { kind: "view" });
     else if (isAssembled(value)) roles.set(value.id, { kind: "assembled" });
     else if (isViewOp(value.op) && isAddressMap(value, uses)) roles.set(value.id, { kind: "view" });
     else if (value.op === "normalize" && joinsProducts(value, uses)) roles.set(value.id, { kind: "fused" });
@@ -74,7 +78,10 @@ export const assignRoles = (graph: Graph): Roles => {
         roles.set(first, { kind: "kernel", result: value.id });
         roles.set(value.id, { kind: "fused" });
         epilogues.set(first, value);
-      } else if (value.op === "pointwise" && (placesPoints(value, uses) || isFolded(value, uses, node))) {
+      } else if (
+        value.op === "pointwise" &&
+        (placesPoints(value, uses) || isFolded(value, uses, node) || isRounded(value, uses))
+      ) {
         roles.set(value.id, { kind: "fused" });
         inlined.add(value.id);
       } else {
@@ -151,6 +158,11 @@ const placesPoints = (value: NodeOf<"pointwise">, uses: Uses): boolean => {
     use.input < 2 &&
     !readsPosition(value.attrs.body)
   );
+};
+/** What is rounded, and read by nothing else, is computed where it is rounded. */
+const isRounded = (value: NodeOf<"pointwise">, uses: Uses): boolean => {
+  const [use, other] = uses.get(value.id) ?? [];
+  return use !== undefined && other === undefined && use !== "output" && use.by.op === "round";
 };
 /** What one reduction alone reads is computed where it is folded. */
 const isFolded = (value: NodeOf<"pointwise">, uses: Uses, node: (id: ValueId) => Node): boolean => {

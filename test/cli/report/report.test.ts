@@ -61,6 +61,7 @@ const profile: Profile = {
   milliseconds: (build.program.steps.length * (build.program.steps.length + 1)) / 2000,
   replayMilliseconds: 0.01,
   steps: build.program.steps.map(({ kernel, origin, work }, index) => ({
+    number: index,
     kernel,
     origin,
     work: {

@@ -1,0 +1,81 @@
+import type { Ops } from "./graph.ts";
+import { inferReduce } from "./inferCompute.ts";
+import { tokensOf } from "./tokens.ts";
+import { rowsOf, type TensorType } from "./types.ts";
+import { exampleOf, mapExamples, rowMap, type Value } from "./value.ts";
+
+/** What ops mean that look at many elements for each of their results. `type` is the result's. */
+
+/** The rows of x that share a row of what is left when axes are dropped, and where each lies on these axes, flattened. */
+const setsOver = (
+  x: TensorType,
+  axes: readonly string[],
+): { readonly sets: readonly number[][]; readonly places: Int32Array } => {
+  const rest = inferReduce(x, { kind: "sum", axes });
+  const { coordinates, rows } = tokensOf(x);
+  const sets = Array.from({ length: rowsOf(rest) }, (): number[] => []);
+  const places = new Int32Array(rows);
+  for (const [row, set] of rowMap(rest, x).entries()) {
+    sets[set]?.push(row);
+    for (const axis of x.axes.filter((extent) => axes.includes(extent.axis)))
+      places[row] = (places[row] ?? 0) * axis.size + (coordinates.get(axis.axis)?.[row] ?? 0);
+  }
+  return { sets, places };
+};
+
+export const evaluateArgmax = (x: Value, axes: readonly string[], type: TensorType, batch: number): Value => {
+  const { sets, places } = setsOver(x.type, axes);
+  const { channels } = type;
+  return mapExamples(type, batch, (result, example) => {
+    const from = exampleOf(x, example);
+    for (const [set, rows] of sets.entries())
+      for (let c = 0; c < channels; c++) {
+        let [most, where] = [-Infinity, 0];
+        for (const row of rows.toSorted((a, b) => (places[a] ?? 0) - (places[b] ?? 0))) {
+          const value = from[row * channels + c] ?? Number.NaN;
+          if (value > most) [most, where] = [value, places[row] ?? 0];
+        }
+        result[set * channels + c] = where;
+      }
+  });
+};
+
+export const evaluateTopK = (
+  x: Value,
+  { count, axes }: Ops["topK"]["attrs"],
+  type: TensorType,
+  batch: number,
+): Value => {
+  const { sets } = setsOver(x.type, axes);
+  const { channels } = type;
+  return mapExamples(type, batch, (result, example) => {
+    const from = exampleOf(x, example);
+    for (const [set, rows] of sets.entries())
+      for (let c = 0; c < channels; c++) {
+        const sorted = Float64Array.from(rows, (row) => from[row * channels + c] ?? Number.NaN).toSorted();
+        // Numbers that are none sort behind all others: they are the largest.
+        for (let k = 0; k < count; k++)
+          result[(set * count + k) * channels + c] = sorted[sorted.length - 1 - k] ?? Number.NaN;
+      }
+  });
+};
+
+export const evaluateHistogram = (
+  x: Value,
+  { bins, axes }: Ops["histogram"]["attrs"],
+  type: TensorType,
+  batch: number,
+): Value => {
+  const { sets } = setsOver(x.type, axes);
+  const { channels } = type;
+  return mapExamples(type, batch, (result, example) => {
+    const from = exampleOf(x, example);
+    for (const [set, rows] of sets.entries())
+      for (const row of rows)
+        for (let c = 0; c < channels; c++) {
+          const bin = from[row * channels + c] ?? -1;
+          const at = (set * bins + bin) * channels + c;
+          if (bin >= 0 && bin < bins) result[at] = (result[at] ?? 0) + 1;
+        }
+  });
+};

@@ -1,0 +1,31 @@
+import { GraphError } from "./errors.ts";
+import { extentOf, positive, withoutPrefix } from "./inferCompute.ts";
+import { sizeOf, type TensorType } from "./types.ts";
+import { printType } from "./typeText.ts";
+
+/** Types of the ops that look at many elements for each of their results. */
+
+export const inferTopK = (x: TensorType, count: number, axes: readonly string[]): TensorType => {
+  positive("topK", "the count", count);
+  const type = withAxis("topK", x, axes, "rank", count);
+  const there = axes.reduce((all, axis) => all * extentOf("topK", x, axis).size, 1);
+  if (count > there)
+    throw new GraphError(`topK: there are ${there} elements over ${axes.join(", ")} of ${printType(x)}, not ${count}`);
+  return type;
+};
+
+export const inferHistogram = (x: TensorType, bins: number, axes: readonly string[]): TensorType => {
+  positive("histogram", "the number of bins", bins);
+  if (x.element !== "int") throw new GraphError(`histogram counts whole numbers, and ${printType(x)} holds others`);
+  return withAxis("histogram", x, axes, "bin", bins);
+};
+
+const withAxis = (op: string, x: TensorType, axes: readonly string[], axis: string, size: number): TensorType => {
+  withoutPrefix(op, x);
+  for (const each of axes) extentOf(op, x, each);
+  const rest = x.axes.filter((extent) => !axes.includes(extent.axis));
+  if (axes.length === 0) throw new GraphError(`${op} names no axis to look along`);
+  if (sizeOf({ ...x, axes: rest }, axis) !== undefined)
+    throw new GraphError(`${op}: ${printType(x)} has an axis "${axis}" already`);
+  return { ...x, axes: [...rest, { axis, size }] };
+};
