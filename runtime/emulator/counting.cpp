@@ -11,7 +11,8 @@ namespace emu {
 uint64_t current_launch = 0;
 
 // --- the ranges that traffic is split by
-static std::vector<BufferRange> named_ranges, launch_ranges;
+static auto& named_ranges = *new std::vector<BufferRange>;  // never destroyed: workers outlive main
+static auto& launch_ranges = *new std::vector<BufferRange>;
 void name_range(uint64_t begin, uint64_t bytes, const std::string& name) {
   for (auto& r : named_ranges)
     if (r.begin == begin && r.end == begin + bytes) {

@@ -121,8 +121,9 @@ struct Watched {
   Cluster* cluster;
   uint64_t progress, since_ms;
 };
-std::mutex watch_mutex;
-std::vector<Watched> watched;
+// Never destroyed: the watching thread outlives main, and looks at them until the process is gone.
+std::mutex& watch_mutex = *new std::mutex;
+std::vector<Watched>& watched = *new std::vector<Watched>;
 bool watching_thread_started = false;
 
 /** CPU time of a thread: a machine that is busy elsewhere does not make a kernel endless. */

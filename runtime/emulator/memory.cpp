@@ -15,20 +15,21 @@ namespace emu {
 
 namespace {
 constexpr uint64_t page = 4096;
-std::shared_mutex mutex;  // kernels look addresses up from several workers
-std::map<uint64_t, Allocation> allocations;
-std::map<uint64_t, uint64_t> host_allocations;
+// Never destroyed, as nothing here is: workers outlive main.
+std::shared_mutex& mutex = *new std::shared_mutex;  // kernels look addresses up from several workers
+auto& allocations = *new std::map<uint64_t, Allocation>;
+auto& host_allocations = *new std::map<uint64_t, uint64_t>;
 struct KernelImage {
   uint64_t begin, end;
   const void* library;
   int file;
 };
-std::vector<KernelImage> kernel_images;
+auto& kernel_images = *new std::vector<KernelImage>;
 struct Arena {
   uint64_t begin = 0, end = 0, next = 0;
 };
 Arena arena;
-std::multimap<uint64_t, uint64_t> freed;  // mapped size to first page, oldest first
+auto& freed = *new std::multimap<uint64_t, uint64_t>;  // mapped size to first page, oldest first
 uint64_t used = 0;
 
 uint64_t pages(uint64_t bytes) { return (bytes + page - 1) / page * page; }

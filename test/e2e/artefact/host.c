@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "timesformer.h"
 
@@ -19,6 +20,12 @@ static size_t input_bytes, output_bytes;
 static unsigned char* input;
 static unsigned char* expected;
 static unsigned char* of_others;  // with the other weights
+
+// A process may take its time to end: the device's own threads must not mind what is gone by then.
+static void linger(void) {
+  struct timespec half_a_second = {0, 500000000};
+  nanosleep(&half_a_second, NULL);
+}
 
 static void stop(const char* what) {
   fprintf(stderr, "%s: %s\n", what, timesformer_error());
@@ -146,6 +153,7 @@ static void expect_failure(int failed, const char* said) {
 }
 
 int main(int count, char** values) {
+  atexit(linger);  // before the device is loaded: runs after its own ends
   if (count != 7) return 2;
   driver_path = values[1];
   weights_path = values[2];
