@@ -11,9 +11,15 @@ const frame = kernels.spatial("f32").kernel;
 
 describe("a build's target", () => {
   it("offers what all of its architectures do", () => {
-    expect(targetOf(["sm_80", "sm_90a"])).toEqual({ sharedBytes: 163 * kibibyte, leastOn: "sm_80" });
-    expect(targetOf(["sm_90a"])).toEqual({ sharedBytes: 227 * kibibyte, leastOn: "sm_90a" });
-    expect(targetOf(["sm_80", "sm_89", "sm_90a"])).toEqual({ sharedBytes: 99 * kibibyte, leastOn: "sm_89" });
+    const { multiprocessors } = usualTarget;
+    const offers = (kibibytes: number, leastOn: string): object => ({
+      sharedBytes: kibibytes * kibibyte,
+      leastOn,
+      multiprocessors,
+    });
+    expect(targetOf(["sm_80", "sm_90a"])).toEqual(offers(163, "sm_80"));
+    expect(targetOf(["sm_90a"])).toEqual(offers(227, "sm_90a"));
+    expect(targetOf(["sm_80", "sm_89", "sm_90a"])).toEqual(offers(99, "sm_89"));
   });
   it("of PTX, or of a GPU that is not known, is what every GPU offers", () => {
     expect(targetOf(["sm_90a", "compute_90"]).sharedBytes).toBe(99 * kibibyte);
