@@ -295,7 +295,7 @@ export const meaningOfAttention: readonly Mutant[] = [
     bug: "keys that no window has are seen in windows that are not tested",
     file: tensor,
     from: "bias_between<P, true>(bias, code[e / 2], (int)(e % 2 == 0 ? key.x : key.y)) * (1.0f / P::scale);",
-    to: "fmaxf(bias_between<P, true>(bias, code[e / 2], (int)(e % 2 == 0 ? key.x : key.y)), -1.0f) * (1.0f / P::scale);",
+    to: "fmaxf((bias_between<P, true>(bias, code[e / 2], (int)(e % 2 == 0 ? key.x : key.y))), -1.0f) * (1.0f / P::scale);",
     probe: "windows",
     caught: "numbers",
   },
