@@ -114,7 +114,7 @@ export const growthCases: readonly GrowthCase[] = [
   {
     name: "sliding window and a global token",
     // From a length on whose keys pass by in blocks: those of 250 are in shared memory all at once, and cut finer.
-    tokensTimes: (times) => `prefix 1, t ${1000 * times}`,
+    tokensTimes: (times) => `prefix 1, t ${2000 * times}`,
     layout: "b (prefix | t) c",
     pattern: "union(prefix, near(t 16; cut))",
     heads: 1,

@@ -1,7 +1,7 @@
 import type { Scalar } from "../../../ir/scalar.ts";
 import { add, and, floorDiv, ge, literal, lt, max, min, mul, select, sub, variable } from "../../../ir/scalarBuild.ts";
 import { evaluateScalar } from "../../../ir/scalarEvaluate.ts";
-import { below, rangeOf } from "../../../ir/scalarRange.ts";
+import { below } from "../../../ir/scalarRange.ts";
 import { simplify } from "../../../ir/scalarSimplify.ts";
 import { empty, full } from "./blocks.ts";
 
@@ -168,11 +168,15 @@ export const mostBlocks = (schedule: BlockSchedule): number => {
     case "dense":
       return schedule.blocks;
     case "closed":
-      return rangeOf(schedule.count, { tile: below(schedule.tiles) }).max;
+      // Tile by tile: the range of a difference forgets that both of its ends move along.
+      return blocksByTile(schedule).reduce((most, count) => Math.max(most, count), 0);
     case "table":
       return schedule.starts.reduce((most, end, i) => Math.max(most, end - (schedule.starts[i - 1] ?? 0)), 0);
   }
 };
+
+const blocksByTile = ({ tiles, count }: BlockSchedule & { readonly kind: "closed" }): readonly number[] =>
+  Array.from({ length: tiles }, (_, tile) => evaluateScalar(count, { variables: { tile } }));
 
 /** Blocks of keys that a tile meets, of all tiles of queries. */
 export const meanBlocks = (schedule: BlockSchedule): number => {
@@ -180,9 +184,7 @@ export const meanBlocks = (schedule: BlockSchedule): number => {
     case "dense":
       return schedule.blocks;
     case "closed": {
-      const counts = Array.from({ length: schedule.tiles }, (_, tile) =>
-        evaluateScalar(schedule.count, { variables: { tile } }),
-      );
+      const counts = blocksByTile(schedule);
       return counts.reduce((sum, count) => sum + count, 0) / counts.length;
     }
     case "table":
