@@ -11,6 +11,7 @@ const config: ViteUserConfig = defineConfig({
   plugins: [fovea()],
   resolve: { alias: { "fovea/runtime": here("runtime/index.ts"), fovea: here("compiler/dsl/index.ts") } },
   test: {
+    globalSetup: ["test/e2e/build.ts"],
     include: ["test/**/*.test.ts"],
     exclude: ["test/gpu/**", "test/nvcc/**", "node_modules/**"],
     // Ends what hangs. A machine that runs something else as well may be many times slower.

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { examples } from "../../compiler/cli/examples.ts";
 import { readArrays, writeArrays } from "../../compiler/cli/arrays.ts";
 import { seededValues } from "../../compiler/cli/golden/seeded.ts";
-import { type Answer, buildCommandLine, fovea, root, runNode } from "./fovea.ts";
+import { type Answer, fovea, root, runNode } from "./fovea.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "fovea-e2e-"));
 const at = (...path: readonly string[]): string => join(scratch, ...path);
@@ -41,7 +41,6 @@ function writeWeights(file: string, list: readonly Parameter[]): string {
 }
 
 beforeAll(async () => {
-  await buildCommandLine();
   writeFileSync(at("tiny.json"), JSON.stringify(tinyConfig));
   const { out } = await fovea(["inspect", ...tiny, "--json"]);
   parameters = z

@@ -5,11 +5,6 @@ import { execa } from "execa";
 export const root: string = fileURLToPath(new URL("../..", import.meta.url));
 const entry = join(root, "dist/compiler/cli/main.js");
 
-/** Builds dist/ as `npm ci` does. */
-export async function buildCommandLine(): Promise<void> {
-  await execa("npm", ["run", "build"], { cwd: root });
-}
-
 export type Answer = { readonly status: number | undefined; readonly out: string; readonly err: string };
 
 /** Runs `fovea` as a newcomer would, in a process of its own. */

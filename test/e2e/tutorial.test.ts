@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { buildCommandLine, root } from "./fovea.ts";
+import { root } from "./fovea.ts";
 
 // models/TUTORIAL.md does what it says: its files are written and its commands run, in order.
 
@@ -17,7 +17,6 @@ afterAll(() => rmSync(scratch, { recursive: true }));
 
 /** A project that has fovea installed. */
 beforeAll(async () => {
-  await buildCommandLine();
   const modules = join(scratch, "node_modules");
   mkdirSync(join(modules, ".bin"), { recursive: true });
   for (const [name, place] of [

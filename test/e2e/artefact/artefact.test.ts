@@ -12,7 +12,7 @@ import { openCheckpoint } from "../../../runtime/checkpoint.ts";
 import { openDevice } from "../../../runtime/device.ts";
 import { encodePreparedWeights } from "../../../runtime/preparedWeights.ts";
 import { loadExecutable } from "../../../runtime/executable.ts";
-import { buildCommandLine, fovea, root } from "../fovea.ts";
+import { fovea, root } from "../fovea.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "fovea-shipped-"));
 const at = (...path: readonly string[]): string => join(scratch, ...path);
@@ -59,7 +59,6 @@ const build = (out: string, ...more: readonly string[]) =>
 
 let expected: Buffer = Buffer.alloc(0);
 beforeAll(async () => {
-  await buildCommandLine();
   driver = await buildEmulator();
   writeFileSync(at("config.json"), JSON.stringify(config));
   writeFileSync(at("video.bin"), video);

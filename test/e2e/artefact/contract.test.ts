@@ -17,7 +17,7 @@ import { openCheckpoint } from "../../../runtime/checkpoint.ts";
 import { openDevice } from "../../../runtime/device.ts";
 import { loadExecutable } from "../../../runtime/executable.ts";
 import type { HostTensor } from "../../../runtime/tensors.ts";
-import { buildCommandLine, fovea, root } from "../fovea.ts";
+import { fovea, root } from "../fovea.ts";
 
 // One artefact for clips of 3 and of 6 frames, from a model that says so itself.
 
@@ -49,7 +49,6 @@ const json = async (...args: readonly string[]): Promise<{ readonly [field: stri
 let driver = "";
 let built: { readonly [field: string]: unknown } = {};
 beforeAll(async () => {
-  await buildCommandLine();
   driver = await buildEmulator();
   writeArrays(at("weights.safetensors"), weights);
   const flags = ["--arch", "emulated", "--weights", at("weights.safetensors"), "--out", at("clips")];
