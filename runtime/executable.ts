@@ -8,7 +8,8 @@ import { CudaError, RuntimeError } from "./errors.ts";
 import { launch } from "./launches.ts";
 import { loadProgram, type LoadedProgram } from "./loadedProgram.ts";
 import { cutToCounts } from "./counts.ts";
-import { stretchesOf, takeSteps, type Stretch } from "./loop.ts";
+import { takeSteps } from "./loop.ts";
+import { stretchesOf, type Stretch } from "./stretches.ts";
 import { profileProgram, type Profile, type ProfileOptions } from "./profile.ts";
 import {
   type CheckedInputs,

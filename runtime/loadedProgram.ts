@@ -8,7 +8,7 @@ import { CudaError, RuntimeError } from "./errors.ts";
 import { architectureOf, chooseImage } from "./images.ts";
 import { launch, prepareLaunches, type Launch, type LoadedKernel } from "./launches.ts";
 import { ProgramMemory } from "./programMemory.ts";
-import type { Stretch } from "./loop.ts";
+import type { Stretch } from "./stretches.ts";
 import { DeviceTensor, type CheckedInputs } from "./tensors.ts";
 import { formatBytes } from "./text.ts";
 import { prepareWeights } from "./weights.ts";

@@ -4,7 +4,8 @@ import type { CuEvent } from "./driverApi.ts";
 import { RuntimeError } from "./errors.ts";
 import { launch, type Launch } from "./launches.ts";
 import type { LoadedProgram } from "./loadedProgram.ts";
-import { stretchesOf, takeSteps, type Stretch } from "./loop.ts";
+import { takeSteps } from "./loop.ts";
+import { stretchesOf, type Stretch } from "./stretches.ts";
 import { type Floor, floorOf, h200, predict, type Prediction, type TargetModel } from "./predict.ts";
 import type { CheckedInputs } from "./tensors.ts";
 
