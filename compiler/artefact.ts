@@ -5,6 +5,7 @@ import { manifestOf, type Programs } from "../ir/manifest.ts";
 import type { Kernel, Program } from "../ir/program.ts";
 import { artefactMark, printManifest } from "../ir/programText.ts";
 import type { Compiled } from "./compile.ts";
+import { invariant } from "./diagnostics.ts";
 import { packageVersion } from "./packageRoot.ts";
 import type { KernelImage } from "./toolchain/compileImages.ts";
 
@@ -22,8 +23,8 @@ export type PackedArtefact = { readonly programs: Programs; readonly files: Read
 export type Family = { readonly programs: Programs; readonly sources: Compiled["sources"] };
 
 /**
- * Names the images kernels/NAME.TARGET.cubin (.ptx for those that newer GPUs compile, .so for the emulated device) and
- * sums up every file. `more` are other files, by path.
+ * Names the images kernels/NAME.fatbin (of a kernel for all GPUs) and kernels/NAME.emulated.so, and sums up every file.
+ * `more` are other files, by path.
  */
 export function packArtefact(
   { programs, sources }: Family,
@@ -32,7 +33,11 @@ export function packArtefact(
 ): PackedArtefact {
   const files = new Map<string, Uint8Array>();
   for (const [path, source] of sources) files.set(path, Buffer.from(source, "utf8"));
-  for (const { kernel, target, image } of images) files.set(imagePath(kernel, target), image);
+  for (const { kernel, target, image } of images) {
+    const path = imagePath(kernel, target);
+    invariant(image === (files.get(path) ?? image), `images of ${kernel} for several GPUs are no fatbin`);
+    files.set(path, image);
+  }
   for (const [path, content] of more) files.set(path, content);
   const checksums = Object.fromEntries([...files].map(([path, content]) => [path, sha256(content)]));
   const packed = (program: Program): Program => ({
@@ -104,12 +109,8 @@ function withImages(kernel: Kernel, images: readonly KernelImage[]): Kernel {
   };
 }
 
-const imagePath = (kernel: string, target: string): string => `kernels/${kernel}.${target}.${extensionOf(target)}`;
-
-function extensionOf(target: string): string {
-  if (target === "emulated") return "so";
-  return target.startsWith("compute_") ? "ptx" : "cubin";
-}
+const imagePath = (kernel: string, target: string): string =>
+  `kernels/${kernel}.${target === "emulated" ? "emulated.so" : "fatbin"}`;
 
 /** A name in the same folder, so that a rename stays within one file system. */
 const beside = (place: string): string =>

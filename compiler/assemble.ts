@@ -58,7 +58,7 @@ export const assemblePrograms = (parts: readonly Part[], options: CompileOptions
     const own = steps[index] ?? [];
     const launched = new Set(own.map(({ kernel }) => kernel));
     return {
-      format: 2,
+      format: 3,
       name: graph.name,
       precision: options.precision,
       batch: options.batch,

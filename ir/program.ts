@@ -9,7 +9,7 @@ import type { StorageType } from "./types.ts";
  * file of ir/ that the runtime knows (and the types it names).
  */
 export type Program = {
-  readonly format: 2;
+  readonly format: 3;
   readonly name: string;
   readonly precision: "f32" | "f16" | "bf16";
   /** One build serves this range; the batch is a launch parameter. */
@@ -150,7 +150,10 @@ export type Kernel = {
   readonly threads: number;
   /** Dynamic shared memory. */
   readonly sharedBytes: number;
-  /** Compiled images within the artefact, by target: "sm_80", "sm_90a", "emulated". */
+  /**
+   * Files with its compiled images within the artefact, by target: "sm_80", "sm_90a", "compute_90", "emulated". Those for
+   * GPUs are all in one fatbin.
+   */
   readonly images: { readonly [target: string]: string };
   /** What ptxas said, by target. */
   readonly ptxas: { readonly [target: string]: PtxasReport };

@@ -54,7 +54,7 @@ const hints: { readonly [P in ArtefactProblem]?: string } = {
 };
 
 /** The one format that this version reads. */
-const readableFormat = 2;
+const readableFormat = 3;
 const manifestName = "manifest.json";
 
 /** Reads a program's manifest from its folder or file. Throws an ArtefactFileError. */

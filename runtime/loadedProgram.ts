@@ -5,6 +5,7 @@ import { checkCheckpoint, type Checkpoint } from "./checkpoint.ts";
 import type { Device } from "./device.ts";
 import type { CuFunction, CuGraph, CuGraphExec, CuModule, CuStream } from "./driverApi.ts";
 import { CudaError, RuntimeError } from "./errors.ts";
+import { readFatbin } from "./fatbin.ts";
 import { architectureOf, chooseImage } from "./images.ts";
 import { launch, prepareLaunches, type Launch, type LoadedKernel } from "./launches.ts";
 import { ProgramMemory } from "./programMemory.ts";
@@ -213,10 +214,13 @@ const loadKernel = (
         `\n  hint: build with the target ${architectureOf(info)}: its kernels ask for no more`,
     );
   const image = artefact.read(path);
-  try {
-    const module = device.use((driver): CuModule =>
-      driver.make("cuModuleLoadData", isText(target) ? terminated(image) : image),
+  if (info.kind === "cuda" && !readFatbin(image).some((each) => each.target === target))
+    throw new RuntimeError(
+      `"${path}" of the artefact "${artefact.folder}" holds no code for ${target}` +
+        "\n  hint: build it again with this version",
     );
+  try {
+    const module = device.use((driver): CuModule => driver.make("cuModuleLoadData", image));
     owned.push({ [Symbol.dispose]: () => device.release((driver) => driver.call("cuModuleUnload", module)) });
     return device.use((driver) => {
       const entry: CuFunction = driver.make("cuModuleGetFunction", module, kernel.name);
@@ -233,14 +237,6 @@ const loadKernel = (
 const sharedWithoutAsking = 48 * 1024;
 /** CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES */
 const maxDynamicSharedBytes = 8;
-
-/** PTX is text, which the driver reads up to a zero byte. */
-const isText = (target: string): boolean => target.startsWith("compute_");
-const terminated = (text: Uint8Array): Uint8Array => {
-  const copy = new Uint8Array(text.length + 1);
-  copy.set(text);
-  return copy;
-};
 
 const uploadWeights = async (
   device: Device,

@@ -167,7 +167,7 @@ const program = z
   .meta({ description: "the network for one combination of the symbolic axes' extents" });
 
 export const manifestSchema: z.ZodType<Manifest> = z.object({
-  format: z.literal(2),
+  format: z.literal(3),
   name: z.string(),
   precision: z.enum(["f32", "f16", "bf16"]),
   contract: z.object({

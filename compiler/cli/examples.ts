@@ -12,6 +12,8 @@ export const examples: { readonly [command: string]: readonly string[] } = {
   inspect: [
     "fovea inspect models/timesformer.ts --stage foldNorms",
     "fovea inspect models/videoSwin.ts --pattern --svg pictures",
+    "# what an artefact holds: its contract, its kernels, and the code in it for each GPU",
+    "fovea inspect timesformer.fovea",
   ],
   verify: ["fovea verify test/golden/timesformer/divided-tiny --device emulated --dtype f16"],
   profile: [

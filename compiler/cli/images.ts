@@ -1,11 +1,12 @@
 import type { Artefact } from "../../runtime/artefact.ts";
 import type { Family, PackedArtefact } from "../artefact.ts";
+import { bundleImages } from "../toolchain/bundleImages.ts";
 import { compileImages, type ImageTarget, type KernelImage } from "../toolchain/compileImages.ts";
 import { findHostCompiler, findNvcc } from "../toolchain/findTools.ts";
 import { ToolError } from "../toolchain/toolError.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Compiles every kernel of some programs for these targets, or finds it compiled before. */
+/** Compiles every kernel of some programs for these targets, or finds it compiled before; images for GPUs are fatbins. */
 export function compileKernels(
   { programs, sources }: Family,
   targets: readonly ImageTarget[],
@@ -17,11 +18,12 @@ export function compileKernels(
     family,
     source: sources.get(source) ?? "",
   }));
-  return terminal.task(`compiling ${kernels.length} kernels for ${targets.join(", ")}`, (say) =>
-    compileImages(kernels, targets, {
+  return terminal.task(`compiling ${kernels.length} kernels for ${targets.join(", ")}`, async (say) => {
+    const images = await compileImages(kernels, targets, {
       onProgress: ({ done, total, kernel, target }) => say(`compiled ${done} of ${total}: ${kernel} for ${target}`),
-    }),
-  );
+    });
+    return bundleImages(images);
+  });
 }
 
 /** Binaries for the GPUs that fovea's kernels are written for. */

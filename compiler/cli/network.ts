@@ -36,9 +36,12 @@ export type NetworkOptions = ModelOptions & {
   readonly inputs: ReadonlyMap<string, readonly string[]>;
 };
 
+/** Whether a path is meant as an artefact's, not a model file's. */
+export const isArtefactPlace = (path: string): boolean =>
+  isFilePlace(path) || statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+
 export async function openNetwork(path: string, options: NetworkOptions, terminal: Terminal): Promise<Network> {
-  const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
-  if (isFolder || isFilePlace(path)) return openArtefact(path, options, terminal);
+  if (isArtefactPlace(path)) return openArtefact(path, options, terminal);
   const graph = await traceModel(path, options, terminal);
   const requestFor = (batch: number): PlanRequest => ({
     device: options.device,

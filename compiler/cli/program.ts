@@ -177,8 +177,10 @@ function createProgram(finish: (status: number) => void): Command {
     });
 
   withPreprocessing(withExtents(withModel(program.command("inspect"))))
-    .description("show what the compiler makes of a model: passes, kernels, what was fused and why")
-    .argument("<model>", "a model file")
+    .description(
+      "show what the compiler makes of a model (passes, kernels, what was fused and why), or what an artefact holds",
+    )
+    .argument("<model>", "a model file, or an artefact: a folder, or NAME.fovea")
     .addOption(dtype().default("f32"))
     .addOption(batch().default(parse.usualBatch, "1..32"))
     .option("--stage <pass>", "print the graph as this pass, by name or number, left it")
@@ -202,7 +204,17 @@ function createProgram(finish: (status: number) => void): Command {
     .option("--svg <folder>", "write these drawings as pictures")
     .option("--keep", "the plan that keeps every published intermediate")
     .addOption(json())
-    .action(async (model: string, flags: InspectFlags) => {
+    .action(async (model: string, flags: InspectFlags, command: Command) => {
+      const { isArtefactPlace } = await import("./network.ts");
+      if (isArtefactPlace(model)) {
+        const { inspectArtefact } = await import("./inspectArtefact.ts");
+        const options = {
+          kernel: flags.kernel ?? null,
+          ofModel: otherThan(command, ["kernel", "json"]),
+          json: flags.json === true,
+        };
+        return finish(inspectArtefact(model, options, openTerminal(flags)));
+      }
       if (flags.points !== undefined) {
         const { inspectPoints } = await import("./points/inspectPoints.ts");
         const options = {
@@ -342,6 +354,13 @@ function createProgram(finish: (status: number) => void): Command {
   for (const command of program.commands) command.addHelpText("after", exampleText(command.name()));
   return program;
 }
+
+/** An option that was given beside these, as it was typed. */
+const otherThan = (command: Command, known: readonly string[]): string | null =>
+  command.options.find(
+    (option) =>
+      !known.includes(option.attributeName()) && command.getOptionValueSource(option.attributeName()) === "cli",
+  )?.long ?? null;
 
 const withModel = (command: Command): Command =>
   command

@@ -65,6 +65,7 @@ type HostView = {
   /** Bytes, separated by commas. */
   readonly weightsKey: string;
   readonly kernels: readonly { readonly name: string; readonly threads: number; readonly sharedBytes: number }[];
+  readonly imageFiles: readonly { readonly symbol: string; readonly path: string }[];
   readonly images: readonly ImageView[];
   readonly programs: readonly ProgramView[];
   readonly mostLaunches: number;
@@ -94,8 +95,8 @@ type ProgramView = {
 };
 type ShapeView = { readonly fixed: string; readonly perExample: string };
 type ImageView = {
+  /** The file's. */
   readonly symbol: string;
-  readonly path: string;
   /** Its kernel's number. */
   readonly kernel: number;
   readonly kind: "EMULATED" | "BINARY" | "PTX";
@@ -135,6 +136,10 @@ function hostView(programs: Programs): HostView {
     shared: Math.max(...programs.map(({ memory }) => memory.shared)),
     weightsKey: [...createHash("sha256").update(weightsText(first)).digest()].join(", "),
     kernels: kernels.map(({ name, threads, sharedBytes }) => ({ name, threads, sharedBytes })),
+    imageFiles: [...new Set(kernels.flatMap(({ images }) => Object.values(images)))].map((path) => ({
+      symbol: imageSymbol(path),
+      path,
+    })),
     images: kernels.flatMap(imageViews),
     programs: programs.map((program) => programView(program, numbers)),
     mostLaunches: Math.max(...programs.map(({ steps }) => steps.length)),
@@ -252,9 +257,9 @@ function sizeText(size: PortSize): string {
   return size.batchTimes === 1 ? "batch" : `${size.batchTimes} * batch`;
 }
 
-function imageViews({ name, images }: Kernel, kernel: number): readonly ImageView[] {
+function imageViews({ images }: Kernel, kernel: number): readonly ImageView[] {
   return Object.entries(images).map(([target, path]): ImageView => {
-    const common = { symbol: `image_${name}_${target}`, path, kernel };
+    const common = { symbol: imageSymbol(path), kernel };
     if (target === "emulated") return { ...common, kind: "EMULATED", major: 0, minor: 0, exact: 0 };
     const [, form, major, minor, special] = /^(sm|compute)_(\d+)(\d)([af]?)$/.exec(target) ?? [];
     if (form === undefined) throw new InternalError(`the target "${target}" is no architecture`);
@@ -267,3 +272,6 @@ function imageViews({ name, images }: Kernel, kernel: number): readonly ImageVie
     };
   });
 }
+
+/** "kernels/gemm_qkv.fatbin": gemm_qkv_fatbin */
+const imageSymbol = (path: string): string => path.replace(/^kernels\//, "").replaceAll(/\W/g, "_");

@@ -23,7 +23,7 @@ export type KernelSource = { readonly name: string; readonly family: string; rea
 export type KernelImage = {
   readonly kernel: string;
   readonly target: ImageTarget;
-  /** A cubin, PTX, or a shared library for the emulated device. */
+  /** A cubin, PTX, or a shared library for the emulated device; or the fatbin that holds it (see bundleImages). */
   readonly image: Uint8Array;
   /** The registers and memory it takes; null where ptxas has not run: for PTX and the emulated device. */
   readonly ptxas: PtxasReport | null;

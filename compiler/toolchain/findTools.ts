@@ -1,5 +1,5 @@
-import { access, constants, stat } from "node:fs/promises";
-import { delimiter, isAbsolute, join } from "node:path";
+import { access, constants, realpath, stat } from "node:fs/promises";
+import { delimiter, dirname, isAbsolute, join } from "node:path";
 import { runTool, type ToolRun } from "./runTool.ts";
 import { ToolError } from "./toolError.ts";
 
@@ -17,6 +17,16 @@ export async function findNvcc(environment: NodeJS.ProcessEnv = process.env): Pr
   ];
   return findTool("the CUDA compiler (nvcc)", candidates.filter(isGiven), environment, {
     hint: "install the CUDA toolkit (12.0 or later) and put its bin folder on PATH, or set CUDA_HOME; without a GPU, compile for the emulated device: --target emulated",
+  });
+}
+
+/** The toolkit's program that puts images for several GPUs into one file: beside nvcc, or beside what that is a link to. */
+export async function findFatbinary(environment: NodeJS.ProcessEnv = process.env): Promise<Tool> {
+  const { path } = await findNvcc(environment);
+  const folders = [dirname(path), dirname(await realpath(path))];
+  const candidates = [...folders.map((folder) => join(folder, "fatbinary")), "fatbinary"];
+  return findTool("fatbinary, a part of the CUDA toolkit,", [...new Set(candidates)], environment, {
+    hint: "it lies beside nvcc: set CUDA_HOME to the toolkit's folder",
   });
 }
 

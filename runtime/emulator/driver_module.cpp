@@ -27,9 +27,11 @@ static size_t image_bytes(const uint8_t* image) {
 }
 static int check_image(const uint8_t* image) {
   if (memcmp(image, "\177ELF", 4)) {
+    const bool is_fatbin = !memcmp(image, "\x50\xed\x55\xba", 4);
     driver().report =
-        "the image is no shared object: the emulated device wants what the host compiler makes of a kernel";
-    return memcmp(image, "//", 2) && memcmp(image, ".version", 8) ? invalid_image : no_binary_for_gpu;
+        is_fatbin ? "the image is a fatbin: the emulated device wants a shared object of the host"
+                  : "the image is no shared object: the emulated device wants what the host compiler makes of a kernel";
+    return is_fatbin || !memcmp(image, "//", 2) || !memcmp(image, ".version", 8) ? no_binary_for_gpu : invalid_image;
   }
   const int machine = image[18] | image[19] << 8;
   static const int own = [] {

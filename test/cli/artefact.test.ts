@@ -41,7 +41,7 @@ const kernel: Kernel = {
 const compiledWith = (text: string): Family => ({
   programs: [
     {
-      format: 2,
+      format: 3,
       name: "toy",
       precision: "f32",
       batch: { min: 1, max: 4 },
@@ -63,7 +63,7 @@ const compiledWith = (text: string): Family => ({
 });
 const report = { registers: 24, spillBytes: 0, staticSharedBytes: 0, stackBytes: 0 };
 const imagesOf = (text: string): KernelImage[] => [
-  { kernel: "scale", target: "sm_90a", image: Buffer.from(`cubin ${text}`), ptxas: report, log: "" },
+  { kernel: "scale", target: "sm_90a", image: Buffer.from(`fatbin ${text}`), ptxas: report, log: "" },
   { kernel: "scale", target: "emulated", image: Buffer.from(`library ${text}`), ptxas: null, log: "" },
 ];
 const manifestIn = (folder: string): Manifest =>
@@ -83,13 +83,13 @@ describe("writeArtefact", () => {
     });
     expect(readArtefact(folder).programs).toEqual([program]);
     expect(program.kernels[0]).toMatchObject({
-      images: { sm_90a: "kernels/scale.sm_90a.cubin", emulated: "kernels/scale.emulated.so" },
+      images: { sm_90a: "kernels/scale.fatbin", emulated: "kernels/scale.emulated.so" },
       ptxas: { sm_90a: report },
     });
     expect(Object.keys(program.checksums).toSorted()).toEqual([
       "kernels/scale.cu",
       "kernels/scale.emulated.so",
-      "kernels/scale.sm_90a.cubin",
+      "kernels/scale.fatbin",
     ]);
     for (const [path, sum] of Object.entries(program.checksums)) {
       expect(

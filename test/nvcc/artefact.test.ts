@@ -8,6 +8,7 @@ import { compileVariants } from "../../compiler/compile.ts";
 import { openTerminal } from "../../compiler/cli/terminal.ts";
 import { loadModel } from "../../compiler/frontend/loadModel.ts";
 import { readArtefact } from "../../runtime/artefact.ts";
+import { readFatbin } from "../../runtime/fatbin.ts";
 import { root } from "../e2e/fovea.ts";
 import { readCubin } from "./elf.ts";
 
@@ -32,15 +33,18 @@ it("an artefact for several architectures has code for each, and PTX for those t
   const { programs, read } = readArtefact(join(scratch, "clips.fovea"));
   for (const kernel of programs.flatMap(({ kernels }) => kernels)) {
     expect(Object.keys(kernel.images)).toEqual(targets);
-    for (const target of targets) {
-      const image = read(kernel.images[target] ?? "");
+    const [path = "", ...more] = new Set(Object.values(kernel.images));
+    expect([path, ...more]).toEqual([`kernels/${kernel.name}.fatbin`]);
+    const found = readFatbin(read(path));
+    expect(found.map(({ target }) => target)).toEqual(targets);
+    for (const { target, content } of found) {
       if (target === "compute_90") {
-        const text = Buffer.from(image).toString();
+        const text = Buffer.from(content).toString();
         expect(text).toMatch(/^\.target sm_90$/m);
         expect(text).toContain(`.visible .entry ${kernel.name}(`);
         continue;
       }
-      const cubin = readCubin(image);
+      const cubin = readCubin(content);
       expect(cubin.architecture).toBe(Number(/\d+/.exec(target)?.[0]));
       expect(cubin.target ?? target).toBe(target);
       expect(cubin.code.get(kernel.name)).toBeGreaterThan(256);

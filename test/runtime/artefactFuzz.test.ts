@@ -225,8 +225,8 @@ it("takes no manifest of another program that would read or write where nothing 
 });
 
 it.each([
-  ["of the version before", (text: string) => text.replace('"format": 2', '"format": 1'), /^version: .* has format 1 /],
-  ["of a later one", (text: string) => text.replace('"format": 2', '"format": 17'), /^version: .*build it again/s],
+  ["of the version before", (text: string) => text.replace('"format": 3', '"format": 2'), /^version: .* has format 2 /],
+  ["of a later one", (text: string) => text.replace('"format": 3', '"format": 17'), /^version: .*build it again/s],
   ["of something else", () => '{ "name": "left-pad" }', /^foreign: .* is none of fovea/],
   ["of nothing", () => "", /^damaged: .* is not JSON/],
 ])("names a manifest %s", (_, change, said) => {

@@ -299,8 +299,8 @@ describe.skipIf(onGpu)("an artefact", () => {
   test("that is missing, damaged or of another version is refused", async () => {
     await expect(load(join(tmpdir(), "no-such-artefact"))).rejects.toThrow(/"[^"]*no-such-artefact" is not there/);
     await expect(load(dirname(folders.tiny))).rejects.toThrow(/has no manifest.json that can be read: ENOENT/);
-    await expect(load(editManifest("format", '"format": 2', '"format": 3'))).rejects.toThrow(
-      /has format 3 \(fovea \d+\.\d+\.\d+\), this version of fovea reads 2\n {2}hint: build it again with this version/,
+    await expect(load(editManifest("format", '"format": 3', '"format": 2'))).rejects.toThrow(
+      /has format 2 \(fovea \d+\.\d+\.\d+\), this version of fovea reads 3\n {2}hint: build it again with this version/,
     );
     await expect(load(breakManifest("json", (text) => `[${text}`))).rejects.toThrow(
       /is damaged: manifest.json is not JSON/,

@@ -45,7 +45,7 @@ const port = (name: string, storage: Port["storage"], shape: Port["shape"], ref:
 
 const hidden: BufferRef = { space: "activations", offset: 256, bytesPerExample: 48 };
 const empty: Program = {
-  format: 2,
+  format: 3,
   name: "tiny",
   precision: "f32",
   batch: { min: 1, max: 300 },

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
@@ -105,6 +105,29 @@ describe("an artefact", () => {
       `video=${gif}`,
     ]);
     expect(run).toMatchObject({ status: 0, err: "" });
+  });
+
+  it("is shown by inspect: contract, kernels, and files that are what was built", async () => {
+    const { status, out, err } = await fovea(["inspect", at("shipped")]);
+    expect({ status, err }).toEqual({ status: 0, err: "" });
+    const { programs } = readArtefact(at("shipped"));
+    const [program] = programs;
+    expect(out).toMatch(/^timesformer, f32, for batch 1\.\.32\n/);
+    expect(out).toContain("in  video: f32 [batch, 3, 2, 8, 12]");
+    for (const { name } of program.kernels) expect(out).toContain(`\n${name} `);
+    expect(out).toContain("no code for GPUs");
+    expect(out).toMatch(
+      new RegExp(`^${Object.keys(program.checksums).length} files of .*, all as they were built`, "m"),
+    );
+    const [{ name, source } = { name: "", source: "" }] = program.kernels;
+    const text = await fovea(["inspect", at("shipped"), "--kernel", name]);
+    expect(text.out.trimEnd()).toBe(readFileSync(at("shipped", source), "utf8").trimEnd());
+    const stage = await fovea(["inspect", at("shipped"), "--stage", "3"]);
+    expect([stage.status, stage.err]).toEqual([2, expect.stringContaining("--stage has no meaning for")]);
+    cpSync(at("shipped"), at("worn"), { recursive: true });
+    writeFileSync(at("worn", source), "// something else\n");
+    const worn = await fovea(["inspect", at("worn")]);
+    expect([worn.status, worn.err]).toEqual([2, expect.stringContaining(`"${source}" is not what was built`)]);
   });
 
   it("types its inputs, outputs and parameters by name, with literal shapes", async () => {
