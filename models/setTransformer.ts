@@ -302,6 +302,9 @@ const alone = <M extends object>(block: M, run: (block: M, inputs: Inputs) => Se
   forward: (inputs: Inputs) => ({ out: output(run(block, inputs), rows) }),
 });
 
+/** A network takes sets of any size; each size is a program of its own. */
+const anyPoints = { n: (n: number) => ({ points: n }) };
+
 export default system({
   name: "set-transformer",
   entries: {
@@ -309,6 +312,7 @@ export default system({
       config: NetworkConfig,
       inputs: (config) => masked(config, config.dim_input),
       module: (config) => new SetTransformer(config),
+      axes: anyPoints,
       fromCase: published,
     }),
     PointCloudSetTransformer: entry({
@@ -318,13 +322,14 @@ export default system({
       },
       inputs: ({ sets, points, dim_input }) => ({ X: setsOf(sets, points, dim_input) }),
       module: (config) => new PointCloudSetTransformer(config),
-      axes: { n: (n) => ({ points: n }) },
+      axes: anyPoints,
       fromCase: published,
     }),
     MixtureSetTransformer: entry({
       config: NetworkConfig,
       inputs: ({ sets, points, dim_input }) => ({ X: setsOf(sets, points, dim_input) }),
       module: (config) => new MixtureSetTransformer(config),
+      axes: anyPoints,
       fromCase: judgedTogether,
     }),
     PermutationPair: entry({
@@ -364,6 +369,7 @@ export default system({
           const ragged = raggedOf(lengths, config.points);
           return onlyWhere(sab(X, ragged), ragged?.mask);
         }),
+      axes: anyPoints,
       fromCase: published,
     }),
     ISAB: entry({
@@ -374,6 +380,7 @@ export default system({
           const ragged = raggedOf(lengths, config.points);
           return onlyWhere(isab(X, ragged), ragged?.mask);
         }),
+      axes: anyPoints,
       fromCase: published,
     }),
     PMA: entry({
@@ -381,6 +388,7 @@ export default system({
       inputs: ({ sets, points, dim }) => ({ X: setsOf(sets, points, dim) }),
       module: (config) =>
         alone(new PMA({ ...sized(config, config.dim), seeds: config.num_seeds }), (pma, { X }) => pma(X)),
+      axes: anyPoints,
       fromCase: published,
     }),
   },

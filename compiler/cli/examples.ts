@@ -8,6 +8,8 @@ export const examples: { readonly [command: string]: readonly string[] } = {
   run: [
     "fovea run models/timesformer.ts --preset base --weights w.pyth --input video=clip.mp4 --labels labels.json --top 3",
     "fovea run timesformer.fovea --weights w.pyth --input video=clips.safetensors --output logits.safetensors",
+    "# clusters of points, as a picture; --axis n= for sets of another size",
+    "fovea run models/deepAmortizedClustering.ts --entry ClusterLoop --config c.json --weights w.safetensors --input X=points.csv --axis n=300 --plot clusters.svg",
   ],
   inspect: [
     "fovea inspect models/timesformer.ts --stage foldNorms",

@@ -60,6 +60,7 @@ type RunFlags = DeviceFlags & {
   readonly weights: string;
   readonly input: ReadonlyMap<string, readonly string[]>;
   readonly output?: string;
+  readonly plot?: string;
   readonly top: number;
   readonly labels?: string;
 } & PreprocessingFlags;
@@ -152,13 +153,14 @@ function createProgram(finish: (status: number) => void): Command {
     .requiredOption("--weights <file>", "the checkpoint: .safetensors (also sharded), .pth, .pt, .pyth or .npz")
     .requiredOption(
       "--input <name=file>",
-      "a video, a folder of pictures, a picture, a moving GIF or WebP, or .safetensors; again for other inputs, and for more examples",
+      "a video, a folder of pictures, a picture, a moving GIF or WebP, .safetensors, or rows of numbers as .csv; again for other inputs, and for more examples",
       parse.collectInput,
       new Map(),
     )
     .addOption(device())
     .addOption(dtype())
     .option("--output <file>", "write all outputs to a .safetensors file")
+    .option("--plot <file.svg>", "draw the points of sets in the colours of their clusters")
     .option("--top <n>", "how many classes to show", parse.parseCount, 5)
     .option("--labels <file>", "names of the classes: a JSON list, or one a line")
     .addOption(json())
@@ -169,6 +171,7 @@ function createProgram(finish: (status: number) => void): Command {
         inputs: flags.input,
         precision: flags.dtype ?? null,
         output: flags.output ?? null,
+        plot: flags.plot ?? null,
         labels: flags.labels ?? null,
         preprocessing: preprocessingOf(flags),
         json: flags.json === true,

@@ -1,9 +1,9 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import type { LoopEnd } from "../../ir/program.ts";
 import type { Precision } from "../../ir/types.ts";
 import { openCheckpoint } from "../../runtime/checkpoint.ts";
-import { type NumberArray, writeArrays } from "./arrays.ts";
+import { type NumberArray, type NumberArrays, writeArrays } from "./arrays.ts";
 import { CommandError, exitCodes } from "./failure.ts";
 import { milliseconds } from "./figures.ts";
 import type { Preprocessing } from "./media/preprocess.ts";
@@ -25,6 +25,8 @@ export type RunOptions = ModelOptions & {
   readonly precision: Precision | null;
   /** A safetensors file for all outputs. */
   readonly output: string | null;
+  /** An SVG file for the clusters of points. */
+  readonly plot: string | null;
   /** How many classes are shown. */
   readonly top: number;
   /** A JSON list of names, or a text with one a line. */
@@ -36,9 +38,9 @@ export type RunOptions = ModelOptions & {
 export async function run(path: string, options: RunOptions, terminal: Terminal): Promise<number> {
   const labels = options.labels === null ? null : readLabels(options.labels);
   // Before the work, not after it.
-  if (options.output !== null && !existsSync(dirname(resolve(options.output)))) {
-    throw new CommandError(`"${options.output}" cannot be written: its folder does not exist`);
-  }
+  for (const file of [options.output, options.plot])
+    if (file !== null && !existsSync(dirname(resolve(file))))
+      throw new CommandError(`"${file}" cannot be written: its folder does not exist`);
   const network = await openNetwork(path, options, terminal);
   const { inputs, said } = await readWithMotion(network.inputs, options, terminal);
   const batch = batchOf(network.inputs, inputs);
@@ -52,6 +54,7 @@ export async function run(path: string, options: RunOptions, terminal: Terminal)
   const time = performance.now() - start;
 
   if (options.output !== null) writeArrays(options.output, outputs);
+  if (options.plot !== null) await plotClusters(options.plot, inputs, outputs);
   const described = [...outputs].map(([name, array]) => describeOutput(name, array, options.top, labels));
   if (options.json) {
     terminal.print(
@@ -75,9 +78,15 @@ export async function run(path: string, options: RunOptions, terminal: Terminal)
     const launched = runner.kernels === null ? "" : `, ${runner.kernels} kernels`;
     if (said !== null) terminal.print(terminal.paint.dim(said));
     terminal.print(terminal.paint.dim(`${milliseconds(time)} on ${runner.device}${launched}`));
-    if (options.output !== null) terminal.print(`wrote ${options.output}`);
+    for (const file of [options.output, options.plot]) if (file !== null) terminal.print(`wrote ${file}`);
   }
   return exitCodes.success;
+}
+
+/** The charts' library is loaded where there is something to draw. */
+async function plotClusters(file: string, inputs: NumberArrays, outputs: NumberArrays): Promise<void> {
+  const { clusterPlot, clustersOf } = await import("./clusterPlot.ts");
+  writeFileSync(file, clusterPlot(clustersOf(inputs, outputs)));
 }
 
 function printLoop({ steps, end }: LoopEnd, { paint }: Terminal): string {

@@ -7,7 +7,7 @@ import { keepOnly } from "../../compiler/cli/keptValues.ts";
 import { evaluate } from "../../ir/evaluate.ts";
 import type { Graph } from "../../ir/graph.ts";
 import axialDeeplab from "../../models/axialDeeplab.ts";
-import dac from "../../models/dac.ts";
+import dac from "../../models/deepAmortizedClustering.ts";
 import nonLocal from "../../models/nonLocal.ts";
 import setTransformer from "../../models/setTransformer.ts";
 import { differences, goldenCases, parametersOf, readCase } from "../support/golden.ts";

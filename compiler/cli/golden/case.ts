@@ -96,4 +96,5 @@ function readText(file: string): string {
 
 /** The model file of a system within `models/`: "video-swin" is in videoSwin.ts. */
 export const modelFileOf = (system: string): string =>
-  `${system.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())}.ts`;
+  `${(inFull[system] ?? system).replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())}.ts`;
+const inFull: { readonly [system: string]: string } = { dac: "deep-amortized-clustering" };

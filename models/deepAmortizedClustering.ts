@@ -1,7 +1,8 @@
 /**
  * Deep Amortized Clustering: a network that finds one cluster of a set at a time, and the loop that takes one after another
- * away until no point is left (arXiv 1909.13433, algorithm 1). Parameter names are those of the published code, which stacks one block several times and lists it under each of its names: here every
- * name has weights of its own, equal in such a checkpoint.
+ * away until no point is left (arXiv 1909.13433, algorithm 1). Parameter names are those of the published code, which
+ * stacks one block several times and lists it under each of its names: here every name has weights of its own, equal in
+ * such a checkpoint.
  */
 import {
   combine,
@@ -251,6 +252,9 @@ const setsOf = (config: NetworkConfig): Ports => {
   return config.has_mask ? { X, mask } : { X };
 };
 
+/** A network takes sets of any size; each size is a program of its own. */
+const anyPoints = { n: (n: number) => ({ points: n }) };
+
 export default system({
   name: "dac",
   entries: {
@@ -258,6 +262,7 @@ export default system({
       config: NetworkConfig,
       inputs: setsOf,
       module: (config) => new MinFilteringNetwork(config),
+      axes: anyPoints,
       fromCase: published,
     }),
     AnchoredFilteringNetwork: entry({
@@ -267,6 +272,7 @@ export default system({
         anchors: grid({ s: config.sets }, 1, { layout: "(b s)", element: "int" }),
       }),
       module: (config) => new AnchoredFilteringNetwork(config),
+      axes: anyPoints,
       fromCase: published,
     }),
     ClusterLoop: entry({
@@ -282,6 +288,7 @@ export default system({
         const network = isMin ? new MinFilteringNetwork(config) : new AnchoredFilteringNetwork(config);
         return { ...network, forward: (inputs: LoopInputs) => network.cluster(inputs) };
       },
+      axes: anyPoints,
       fromCase: clustered,
     }),
   },
