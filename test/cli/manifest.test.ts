@@ -7,7 +7,7 @@ import { manifestOf, programsOf } from "../../ir/manifest.ts";
 import type { Program } from "../../ir/program.ts";
 import { exactJson } from "../../ir/programText.ts";
 import axialDeeplab from "../../models/axialDeeplab.ts";
-import dac from "../../models/dac.ts";
+import dac from "../../models/deepAmortizedClustering.ts";
 import deformable from "../../models/deformable.ts";
 import nonLocal from "../../models/nonLocal.ts";
 import setTransformer from "../../models/setTransformer.ts";
