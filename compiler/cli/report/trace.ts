@@ -16,9 +16,13 @@ export type Trace = {
  */
 export function traceOf(data: ReportData): Trace {
   const starts = [0];
-  for (const { milliseconds } of data.launches) starts.push((starts.at(-1) ?? 0) + 1000 * milliseconds);
-  const at = (index: number): number => Number((starts[index] ?? 0).toFixed(3));
-  const span = (from: number, to: number): object => ({ ts: at(from), dur: Number((at(to) - at(from)).toFixed(3)) });
+  for (const { milliseconds } of data.launches) starts.push((starts.at(-1) ?? 0) + 1e6 * milliseconds);
+  const nanoseconds = (index: number): number => Math.round(starts[index] ?? 0);
+  const at = (index: number): number => microseconds(nanoseconds(index));
+  const span = (from: number, to: number): object => ({
+    ts: at(from),
+    dur: microseconds(nanoseconds(to) - nanoseconds(from)),
+  });
   const what = basisOf(data);
   const modules = moduleRuns(data.launches.map(({ path }) => path.split("."))).map(({ path, from, to }) => ({
     name: path.at(-1) ?? "",
@@ -38,7 +42,8 @@ export function traceOf(data: ReportData): Trace {
     ...span(index, index + 1),
     args: argumentsOf(launch, data.basis),
   }));
-  const alive = data.launches.map((_, index) => ({
+  // One more than there are launches: at the end nothing is in use.
+  const alive = starts.map((_, index) => ({
     name: "activations in use",
     ph: "C",
     pid: 1,
@@ -62,6 +67,15 @@ export function traceOf(data: ReportData): Trace {
     ],
   };
 }
+
+/**
+ * Readers make whole nanoseconds of them and drop the rest: where 1000 times the nearest number is less than that, the next
+ * one is it. A slice that ended a nanosecond behind the one around it would be taken out of it.
+ */
+const microseconds = (nanoseconds: number): number => {
+  const nearest = nanoseconds / 1000;
+  return Math.trunc(nearest * 1000) === nanoseconds ? nearest : nearest * (1 + Number.EPSILON);
+};
 
 const argumentsOf = (launch: LaunchData, basis: ReportData["basis"]): object => ({
   module: launch.path,

@@ -19,6 +19,7 @@ import { attended, tileClasses } from "../../../compiler/cli/report/page/attende
 import { collectTokens } from "../../../compiler/cli/report/tokens.ts";
 import { traceOf } from "../../../compiler/cli/report/trace.ts";
 import { compileGraph } from "../../../compiler/compile.ts";
+import { z } from "zod";
 import timesformer from "../../../models/timesformer.ts";
 import type { Artefact, Build } from "../../../runtime/artefact.ts";
 import type { Profile } from "../../../runtime/profile.ts";
@@ -147,6 +148,42 @@ describe("what a report holds", () => {
   });
 });
 
+/** https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU, as far as it is used. */
+const traceFormat = z.strictObject({
+  displayTimeUnit: z.enum(["ms", "ns"]),
+  otherData: z.record(z.string(), z.string()),
+  traceEvents: z.array(
+    z.discriminatedUnion("ph", [
+      z.strictObject({
+        ph: z.literal("M"),
+        name: z.enum(["process_name", "thread_name"]),
+        pid: z.int(),
+        tid: z.int().optional(),
+        args: z.strictObject({ name: z.string().min(1) }),
+      }),
+      z.strictObject({
+        ph: z.literal("X"),
+        name: z.string().min(1),
+        cat: z.string().min(1),
+        pid: z.literal(1),
+        tid: z.int(),
+        ts: z.number().min(0),
+        dur: z.number().min(0),
+        args: z.record(z.string(), z.union([z.string(), z.number()])),
+      }),
+      z.strictObject({
+        ph: z.literal("C"),
+        name: z.string().min(1),
+        pid: z.literal(1),
+        ts: z.number().min(0),
+        args: z.record(z.string(), z.number().min(0)),
+      }),
+    ]),
+  ),
+});
+type Slice = { readonly ts: number; readonly dur: number };
+const outerFirst = (a: Slice, b: Slice): number => a.ts - b.ts || b.dur - a.dur;
+
 describe("the trace", () => {
   const { traceEvents } = traceOf(data);
   const slices = traceEvents.filter(({ ph }) => ph === "X");
@@ -156,6 +193,34 @@ describe("the trace", () => {
     expect(launches.map(({ name }) => name)).toEqual(data.launches.map(({ kernel }) => kernel));
     expect(launches.map(({ dur }) => dur)).toEqual(data.launches.map((_, index) => index + 1));
     expect(launches[2]).toMatchObject({ ts: 3, args: { time: "measured", flops: data.launches[2]?.flops } });
+  });
+
+  it("is what the Trace Event Format asks for, whatever times there are", () => {
+    const times = [0.0010014, 1 / 3, 2.0000005, 0.00061, 1e-6, 0.7654321];
+    const launches = data.launches.map((each, index) => ({ ...each, milliseconds: times[index % times.length] ?? 0 }));
+    const trace: unknown = JSON.parse(JSON.stringify(traceOf({ ...data, launches })));
+    const events = traceFormat.parse(trace).traceEvents;
+    const named = events.flatMap((event) => (event.ph === "M" && event.name === "thread_name" ? [event.tid] : []));
+    const complete = events.flatMap((event) => (event.ph === "X" ? [event] : []));
+    expect(new Set(complete.map(({ tid }) => tid))).toEqual(new Set(named));
+    // As Perfetto takes them: whole nanoseconds, and of each thread slices within slices.
+    const whole = (time: number): number => Math.trunc(time * 1000);
+    for (const thread of named) {
+      const open: number[] = [];
+      let before = 0;
+      for (const { ts, dur } of complete.filter(({ tid }) => tid === thread).toSorted(outerFirst)) {
+        const [start, end] = [whole(ts), whole(ts) + whole(dur)];
+        while (open.length > 0 && (open.at(-1) ?? 0) <= start) open.pop();
+        expect(end).toBeLessThanOrEqual(open.at(-1) ?? Infinity);
+        // Launches follow each other without a gap.
+        if (thread === 2) expect([start, open]).toEqual([before, []]);
+        before = end;
+        open.push(end);
+      }
+    }
+    const counts = events.flatMap((event) => (event.ph === "C" ? [event] : []));
+    expect(counts.map(({ ts }) => ts)).toEqual(counts.map(({ ts }) => ts).toSorted((a, b) => a - b));
+    expect(counts.at(-1)?.args).toEqual({ bytes: 0 });
   });
 
   it("nests modules, and says on what was measured", () => {

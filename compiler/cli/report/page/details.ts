@@ -43,7 +43,7 @@ export function details(data: ReportData, selection: Selection): HTMLElement {
     element(
       "div",
       { class: "tools" },
-      element("button", { type: "button", onclick: go(-1), title: "K" }, "← Last"),
+      element("button", { type: "button", onclick: go(-1), title: "K" }, "← Previous"),
       element("button", { type: "button", onclick: go(1), title: "J" }, "Next →"),
       element("a", { href: "#code" }, "Code"),
     ),
@@ -52,7 +52,15 @@ export function details(data: ReportData, selection: Selection): HTMLElement {
 }
 
 const facts = (list: readonly (readonly [string, string])[]): HTMLElement =>
-  element("dl", {}, ...list.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
+  element(
+    "dl",
+    {},
+    ...list.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, ...breakable(value))]),
+  );
+
+/** A path too long for a line breaks behind a folder, not within the number of its line. */
+const breakable = (text: string): (string | HTMLElement)[] =>
+  text.split(/(?<=\/)/).flatMap((part, index) => (index === 0 ? [part] : [element("wbr", {}), part]));
 
 function countedFacts({ counted }: LaunchData): [string, string][] {
   if (counted === null) return [];

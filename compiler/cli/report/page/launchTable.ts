@@ -72,7 +72,7 @@ export function launchTable(data: ReportData, selection: Selection): HTMLElement
   return section(
     "kernels",
     "Kernels",
-    "Press a heading to sort. J and K go to the next and the last launch anywhere on this page.",
+    "Press a heading to sort. J and K go to the next and the previous launch anywhere on this page.",
     element("div", { class: "tools" }, filter),
     element(
       "div",
