@@ -2,7 +2,7 @@
 
     contract.py LIBRARY DRIVER WEIGHTS INPUT OUTPUT BATCH FRAMES
 
-Arrays that are on the device already (torch tensors) go in by their addresses: see on_device.
+Tensors that are on the device already (torch's) go in and out by their addresses: see on_device.
 """
 
 import ctypes
@@ -60,10 +60,55 @@ def on_host(context, x):
     return y
 
 
-def on_device(context, shape, x_address, y_address, stream=None):
-    """On arrays of the device: of torch tensors x.shape, x.data_ptr() and torch.cuda.current_stream().cuda_stream."""
-    batch, frames = extents_of(shape)
-    check(run(context, batch, frames, (c_uint64 * 1)(x_address), (c_uint64 * 1)(y_address), stream))
+names = {"float32": "f32", "float16": "f16", "bfloat16": "bf16", "int32": "i32", "uint8": "u8"}
+
+
+def on_device(context, x, y, stream=None):
+    """From a torch tensor on the device to another, on a stream: torch.cuda.current_stream().cuda_stream.
+
+    Of a tensor it asks for shape, dtype, is_contiguous() and data_ptr().
+    """
+    batch, frames = extents_of(x.shape)
+    wanted = (c_int64 * 3)()
+    check(output_shape(0, batch, frames, wanted) == 0)
+    port = about["programs"][0]
+    for tensor, shape, kind in ((x, x.shape, port["inputs"][0]["type"]), (y, wanted, port["outputs"][0]["type"])):
+        if tuple(tensor.shape) != tuple(shape) or names.get(str(tensor.dtype).removeprefix("torch.")) != kind:
+            raise ValueError(f"{tuple(tensor.shape)} of {tensor.dtype} is not {tuple(shape)} of {kind}")
+        if not tensor.is_contiguous():
+            raise ValueError("a tensor that is not contiguous: .contiguous() makes it so")
+    check(run(context, batch, frames, (c_uint64 * 1)(x.data_ptr()), (c_uint64 * 1)(y.data_ptr()), stream))
+
+
+class Tensor:
+    """What on_device asks of torch.Tensor, for a device that torch does not know: memory of the driver's."""
+
+    def __init__(self, driver, shape, dtype, values=None):
+        self.driver, self.shape, self.dtype = driver, shape, f"torch.{np.dtype(dtype)}"
+        self.array = np.ascontiguousarray(np.empty(shape, dtype) if values is None else values)
+        self.address = c_uint64()
+        assert driver.cuMemAlloc_v2(byref(self.address), c_size_t(self.array.nbytes)) == 0
+        bytes = c_size_t(self.array.nbytes)
+        assert driver.cuMemcpyHtoD_v2(self.address, c_void_p(self.array.ctypes.data), bytes) == 0
+
+    def data_ptr(self):
+        return self.address.value
+
+    def is_contiguous(self):
+        return True
+
+    def numpy(self):
+        bytes = c_size_t(self.array.nbytes)
+        assert self.driver.cuMemcpyDtoH_v2(c_void_p(self.array.ctypes.data), self.address, bytes) == 0
+        return self.array
+
+
+def refused(call, *arguments):
+    try:
+        call(*arguments)
+    except ValueError as refusal:
+        return str(refusal)
+    raise AssertionError("what is outside of the contract was taken")
 
 
 x = np.fromfile(input_path, np.float32).reshape(int(batch_text), int(frames_text), 6)
@@ -71,24 +116,18 @@ context = create(driver_path.encode(), 0)
 check(not context)
 check(load_weights(context, weights.encode()))
 y = on_host(context, x)
-try:
-    on_host(context, np.zeros((1, 5, 6)))
-    raise AssertionError("an array outside of the contract was taken")
-except ValueError as refusal:
-    print(refusal)
+print(refused(on_host, context, np.zeros((1, 5, 6))))
 
-# The same on the device, by addresses; memory and copies are whoever's they are: here the driver's own.
+# The same by addresses, on a stream of the caller's.
 driver = ctypes.CDLL(driver_path)
-current = c_void_p()
+current, stream = c_void_p(), c_void_p()
 assert driver.cuDevicePrimaryCtxRetain(byref(current), 0) == 0 and driver.cuCtxSetCurrent(current) == 0
-x_address, y_address = c_uint64(), c_uint64()
-for address, array in ((x_address, x), (y_address, y)):
-    assert driver.cuMemAlloc_v2(byref(address), c_size_t(array.nbytes)) == 0
-assert driver.cuMemcpyHtoD_v2(x_address, c_void_p(x.ctypes.data), c_size_t(x.nbytes)) == 0
-on_device(context, x.shape, x_address.value, y_address.value)
-again = np.empty_like(y)
-assert driver.cuCtxSynchronize() == 0
-assert driver.cuMemcpyDtoH_v2(c_void_p(again.ctypes.data), y_address, c_size_t(y.nbytes)) == 0
-assert np.array_equal(again, y)
+assert driver.cuStreamCreate(byref(stream), 1) == 0
+x_tensor = Tensor(driver, x.shape, np.float32, x)
+y_tensor = Tensor(driver, y.shape, output_type)
+on_device(context, x_tensor, y_tensor, stream)
+assert driver.cuStreamSynchronize(stream) == 0
+assert np.array_equal(y_tensor.numpy(), y)
+print(refused(on_device, context, x_tensor, Tensor(driver, y.shape, np.int32)))
 destroy(context)
 y.tofile(output_path)
