@@ -214,7 +214,7 @@ describe("the C interface gives Node's numbers, to the bit", () => {
 
   it("compiles without a warning, as C and its header as C++", async () => {
     const { path } = await findHostCompiler();
-    const strict = ["-Wall", "-Wextra", "-Werror", "-fsyntax-only"];
+    const strict = ["-Wall", "-Wextra", "-pedantic", "-Werror", "-fsyntax-only"];
     await execa(path, ["-x", "c", "-std=gnu11", ...strict, "c/timesformer.c"], { cwd: at("shipped") });
     await execa(path, ["-x", "c++", "-std=c++17", ...strict, "c/timesformer.h"], {
       cwd: at("shipped"),
