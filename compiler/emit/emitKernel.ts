@@ -4,6 +4,7 @@ import { emitAttention } from "./attention.ts";
 import { emitCombine } from "./combine.ts";
 import { emitGemm } from "./gemm.ts";
 import { emitMap } from "./map.ts";
+import { emitPerceptron } from "./perceptron.ts";
 import { emitProducts } from "./products.ts";
 import { emitRow } from "./row.ts";
 import { emitSample } from "./sample.ts";
@@ -23,9 +24,11 @@ export const emitKernel = (kernel: FusedKernel, header: KernelHeader, target?: T
     case "map":
       return emitMap(kernel, header);
     case "sample":
-      return emitSample(kernel, header);
+      return emitSample(kernel, header, target);
     case "row":
       return emitRow(kernel, header);
+    case "perceptron":
+      return emitPerceptron(kernel, header);
     case "select":
       return emitSelect(kernel, header);
   }

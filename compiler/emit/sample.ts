@@ -1,25 +1,16 @@
-import { eq, literal, select, variable } from "../../ir/scalarBuild.ts";
-import type { Scalar } from "../../ir/scalar.ts";
+import { literal } from "../../ir/scalarBuild.ts";
 import { invariant } from "../diagnostics.ts";
 import { operandOf } from "../schedule/elementRuns.ts";
-import type { Access, Computed, EmittedKernel, KernelHeader, SampleKernel, SampleLevel } from "../schedule/kernels.ts";
+import type { EmittedKernel, KernelHeader, SampleKernel, SampleLevel } from "../schedule/kernels.ts";
 import { written } from "../schedule/mapPlan.ts";
+import { chooseForm, type SampleForm } from "../schedule/sampleForm.ts";
 import { planSample, sampleGrid, type SamplePlan } from "../schedule/samplePlan.ts";
-import { printCudaLocals } from "./cudaLocals.ts";
+import type { Target } from "../schedule/target.ts";
+import { emitDense } from "./denseSample.ts";
+import { byLevel, computedText } from "./samplePoint.ts";
 import { floatLiteral, printCuda, printIndex } from "./cudaScalar.ts";
 import type { CudaScope } from "./cudaTypes.ts";
-import {
-  arrayNames,
-  declaration,
-  elementText,
-  elementValue,
-  exampleShifts,
-  indexScope,
-  loadForEach,
-  storeOne,
-  storeRun,
-  type ElementText,
-} from "./elementText.ts";
+import { arrayNames, declaration, elementText, exampleShifts, indexScope, storeOne, storeRun } from "./elementText.ts";
 import { headerComment } from "./headerComment.ts";
 import { renderTemplate } from "./render.ts";
 
@@ -80,20 +71,32 @@ type LevelView = {
 /** Of a multiprocessor: as many leave 80 registers for each thread. Left alone, ptxas takes 32 on sm_90a, and spills. */
 const scoredBlocks = 6;
 
-/** The CUDA text of a sampling kernel. */
-export function emitSample(kernel: SampleKernel, header: KernelHeader): EmittedKernel {
+/** The CUDA text of a sampling kernel, in the form that is estimated to be faster where none is given. */
+export function emitSample(
+  kernel: SampleKernel,
+  header: KernelHeader,
+  target?: Target,
+  form: SampleForm = chooseForm(kernel, target),
+): EmittedKernel {
+  if (form.kind === "dense") return emitDense(kernel, form.plan, header, form.reason);
   const plan = planSample(kernel);
+  const notes = [...plan.notes, ...(form.reason === null ? [] : [form.reason])];
   return {
-    source: renderTemplate("sample/sample.cu.njk", sampleView(kernel, plan, header)),
+    source: renderTemplate("sample/sample.cu.njk", sampleView(kernel, plan, header, notes)),
     threads: plan.threads,
     sharedBytes: plan.sharedBytes,
     grid: sampleGrid(plan, kernel),
     parameters: kernel.operands.map((_, operand) => ({ kind: "operand", operand })),
-    notes: plan.notes,
+    notes,
   };
 }
 
-function sampleView(kernel: SampleKernel, plan: SamplePlan, header: KernelHeader): SampleView {
+function sampleView(
+  kernel: SampleKernel,
+  plan: SamplePlan,
+  header: KernelHeader,
+  notes: readonly string[],
+): SampleView {
   const { operands, levels } = kernel;
   const isWritten = written(kernel.stores);
   const names = arrayNames(operands, isWritten);
@@ -105,15 +108,15 @@ function sampleView(kernel: SampleKernel, plan: SamplePlan, header: KernelHeader
     );
 
   const [first, second] = kernel.position;
-  const weight = computedText([kernel.weight], "a", { kernel, names, scope, plan });
-  const position = computedText([first, second], "b", { kernel, names, scope, plan });
+  const weight = computedText([kernel.weight], "a", { kernel, names, scope, ranges: plan.ranges });
+  const position = computedText([first, second], "b", { kernel, names, scope, ranges: plan.ranges });
   const runs = { along: "n", width: plan.run, ranges: plan.ranges };
   const stores = kernel.stores.map((access) => elementText(access, operands, names, runs));
   const lane: CudaScope = { variables: indexScope({ r: "r", n: "n" }, plan.ranges) };
   const base: CudaScope = { variables: indexScope({ r: "r", n: "n0" }, plan.ranges) };
   const alone = stores.filter(({ form }) => form !== "run");
   return {
-    header: headerComment(header, plan.notes),
+    header: headerComment(header, notes),
     name: header.name,
     threads: plan.threads,
     parameters: operands.map((operand, index) => declaration(names[index] ?? "", operand, isWritten.has(index))),
@@ -170,52 +173,6 @@ const mapText = (levels: readonly SampleLevel[], scope: CudaScope): string => {
     ...[0, 1].map((axis) => ofLevel(levels.map(({ steps }) => steps[axis] ?? 0))),
   ].join(", ");
 };
-
-/** One expression for each level. */
-const byLevel = (scalars: readonly Scalar[]): Scalar => {
-  const last = scalars.at(-1) ?? literal(0);
-  if (scalars.every((scalar) => JSON.stringify(scalar) === JSON.stringify(last))) return last;
-  return scalars
-    .slice(0, -1)
-    .reduceRight<Scalar>((rest, scalar, level) => select(eq(variable("g"), level), scalar, rest), last);
-};
-
-type TextContext = {
-  readonly kernel: SampleKernel;
-  readonly names: readonly string[];
-  readonly scope: CudaScope;
-  readonly plan: SamplePlan;
-};
-
-/** Numbers of a point: loads of elements, each once, what the numbers have in common, then the numbers. */
-function computedText(
-  numbers: readonly Computed[],
-  prefix: string,
-  { kernel, names, scope, plan }: TextContext,
-): { readonly statements: readonly string[]; readonly values: readonly string[] } {
-  const single = { along: "n", width: 1, ranges: plan.ranges };
-  const known: { readonly key: string; readonly name: string; readonly text: ElementText }[] = [];
-  const elementOf = (access: Access): (typeof known)[number] => {
-    const key = JSON.stringify(access);
-    const found = known.find((each) => each.key === key);
-    if (found) return found;
-    const made = { key, name: `${prefix}${known.length}`, text: elementText(access, kernel.operands, names, single) };
-    known.push(made);
-    return made;
-  };
-  const printed = numbers.map(({ body, elements }, index) => {
-    const values = elements.map((access) => {
-      const { name, text } = elementOf(access);
-      return elementValue(text, name);
-    });
-    return printCudaLocals([{ scalar: body, as: "float" }], { ...scope, arguments: values }, `${prefix}t${index}_`);
-  });
-  const loads = known.flatMap(({ name, text }) => loadForEach(text, name, scope));
-  return {
-    statements: [...loads, ...printed.flatMap(({ statements }) => statements)],
-    values: printed.flatMap(({ values }) => values),
-  };
-}
 
 function placeOf(
   kernel: SampleKernel,

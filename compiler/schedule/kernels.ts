@@ -16,6 +16,7 @@ export type FusedKernel =
   | CombineKernel
   | MapKernel
   | RowKernel
+  | PerceptronKernel
   | SampleKernel
   | SelectKernel;
 
@@ -169,6 +170,34 @@ export type RowKernel = {
   readonly columns: number;
   readonly x: Access;
   readonly statistic: { readonly kind: "normalize"; readonly eps: number } | { readonly kind: "softmax" };
+  readonly epilogue: { readonly body: Scalar; readonly elements: readonly Access[] };
+  readonly stores: readonly Access[];
+};
+
+/**
+ * y[r, o] = epilogue(sum over n of weight[n, o] * activation(hidden[r, n])), where hidden[r, n] = start + sum over i of
+ * term, normalised over n where `norm` says so: a convolution of each channel or a product of few columns, and one of few
+ * results behind it. In float32.
+ */
+export type PerceptronKernel = {
+  readonly kind: "perceptron";
+  readonly precision: Precision;
+  readonly operands: readonly Operand[];
+  readonly space: RowSpace;
+  readonly hidden: number;
+  /** Terms of a hidden element. */
+  readonly over: number;
+  /** In variables `r`, `n` and `i`. */
+  readonly term: Computed;
+  /** In variables `r` and `n`, like the elements of `activation`, whose argument 0 is the hidden element. */
+  readonly start: Computed;
+  readonly norm: { readonly eps: number } | null;
+  readonly activation: { readonly body: Scalar; readonly elements: readonly Access[] };
+  /** In variables `n` and `o`. */
+  readonly weight: Access;
+  /** Results of a row. */
+  readonly columns: number;
+  /** argument 0 is the sum; elements and stores are in variables `r` and `o`. */
   readonly epilogue: { readonly body: Scalar; readonly elements: readonly Access[] };
   readonly stores: readonly Access[];
 };

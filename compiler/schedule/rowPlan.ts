@@ -22,6 +22,8 @@ export type RowPlan = {
 
 /** Elements that a thread holds at most. */
 const heldByWarp = 48;
+/** Of a row, at most, where a warp holds it. */
+export const warpRow: number = 32 * heldByWarp;
 const heldByBlock = 32;
 const blockThreads = 256;
 
@@ -54,8 +56,8 @@ export function planRow(kernel: RowKernel): RowPlan {
 }
 
 /** As many lanes as there are runs, a warp at most; a block where a warp cannot hold the row. */
-function chooseThreads(columns: number, width: number): number {
-  if (columns <= 32 * heldByWarp) return Math.min(32, 2 ** Math.floor(Math.log2(columns / width)));
+export function chooseThreads(columns: number, width: number): number {
+  if (columns <= warpRow) return Math.min(32, 2 ** Math.floor(Math.log2(columns / width)));
   let threads = 64;
   while (threads < 512 && threads * heldByBlock < columns) threads *= 2;
   return threads;

@@ -2,6 +2,7 @@
 #pragma once
 #include "lib/elements.cuh"
 #include "lib/math.cuh"
+#include "sample/lanes.cuh"
 
 /** A map's extents on its two axes, and how many elements apart neighbours lie. */
 struct Map {
@@ -45,9 +46,6 @@ template <int ITEMS_, int POINTS_> struct PointTable {
   DEV_FN uint32_t key(int item, int k) const { return shared + POINTS * PITCH * 20 + (k * PITCH + item) * 4; }
   DEV_FN uint32_t score(int item, int k) const { return shared + POINTS * PITCH * 24 + (k * PITCH + item) * 4; }
 };
-
-/** Lanes that share an item's points: a power of two. */
-template <int POINTS> constexpr int LANES_FOR = POINTS > 16 ? 32 : POINTS > 8 ? 16 : POINTS > 4 ? 8 : POINTS > 2 ? 4 : POINTS;
 
 /** Does `work` for each item, by LANES lanes, in the same number of rounds for all lanes of a warp, which add up together. */
 template <int THREADS, int LANES, class Points, class Work> DEV void for_items(Points, int items, Work work) {

@@ -1,6 +1,9 @@
 import { emitSample } from "../../compiler/emit/sample.ts";
 import { lower } from "../../compiler/schedule/lower/lower.ts";
-import type { KernelHeader, SampleKernel } from "../../compiler/schedule/kernels.ts";
+import { planDense } from "../../compiler/schedule/densePlan.ts";
+import type { EmittedKernel, KernelHeader, SampleKernel } from "../../compiler/schedule/kernels.ts";
+import type { SampleForm } from "../../compiler/schedule/sampleForm.ts";
+import { usualTarget } from "../../compiler/schedule/target.ts";
 import { evaluate } from "../../ir/evaluate.ts";
 import { parseGraph } from "../../ir/parse.ts";
 import type { Precision } from "../../ir/types.ts";
@@ -29,9 +32,11 @@ export type SampleCase = {
   /** Other weights or logits than random ones far below zero. */
   readonly weight?: (index: number) => number;
   readonly values?: (index: number) => number | undefined;
+  /** The form to compute it in; the gathered one where none is given. */
+  readonly dense?: boolean;
 };
 
-export const header: KernelHeader = {
+const header: KernelHeader = {
   name: "sample_test",
   origin: { file: "model.ts", line: 1, column: 1, path: "model.block", formula: "y = sample(x)" },
   shapes: ["x: [h, w, c]", "y: [q, c]"],
@@ -84,7 +89,16 @@ export const kernelOf = (test: SampleCase): SampleKernel => {
   return { ...kernel, operands };
 };
 
-export const emitted = (test: SampleCase) => emitSample(kernelOf(test), header);
+export const emitted = (test: SampleCase, name = header.name): EmittedKernel => {
+  const kernel = kernelOf(test);
+  return emitSample(kernel, { ...header, name }, usualTarget, formOf(test, kernel));
+};
+const formOf = (test: SampleCase, kernel: SampleKernel): SampleForm => {
+  if (test.dense !== true) return { kind: "gather", reason: null };
+  const plan = planDense(kernel);
+  if (plan === null) throw new Error(`no dense form: ${JSON.stringify(test)}`);
+  return { kind: "dense", plan, reason: "Chosen by the test." };
+};
 
 export type SampleInputs = { readonly [name: string]: Float64Array };
 
@@ -99,7 +113,7 @@ export function sampleLaunch(test: SampleCase, inputs: SampleInputs, examples: n
   const values = sources.map((source) =>
     source.kind === "port" && source.space === "input" ? (inputs[names[source.index] ?? ""] ?? null) : null,
   );
-  return { name, kernel: emitSample(kernel, { ...header, name }), operands: kernel.operands, values, batch: examples };
+  return { name, kernel: emitted(test, name), operands: kernel.operands, values, batch: examples };
 }
 
 export const resultOf = (test: SampleCase, { values }: LaunchResult): Float64Array =>

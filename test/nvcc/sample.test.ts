@@ -1,5 +1,4 @@
-import { emitSample } from "../../compiler/emit/sample.ts";
-import { header, kernelOf, type SampleCase } from "../kernels/sampleCase.ts";
+import { emitted, type SampleCase } from "../kernels/sampleCase.ts";
 import { describeCompiles } from "./compiles.ts";
 
 const pyramid: SampleCase = {
@@ -22,6 +21,18 @@ const cases: { readonly [name: string]: SampleCase } = {
   scored: { ...pyramid, keyWidth: 32 },
   "scored-f32": { ...pyramid, precision: "f32", keyWidth: 30 },
   odd: { ...pyramid, width: 71 },
+  dense: { ...pyramid, levels: [[14, 14]], queries: 1568, heads: 12, points: 8, width: 64, dense: true },
+  "dense-f16": {
+    ...pyramid,
+    precision: "f16",
+    levels: [
+      [7, 9],
+      [3, 5],
+    ],
+    width: 24,
+    padding: "border",
+    dense: true,
+  },
   border: { ...pyramid, width: 30, padding: "border", coordinates: "centres", normalize: "none" },
 };
 
@@ -29,6 +40,6 @@ describeCompiles(
   "sampling kernels",
   Object.entries(cases).map(([differs, test]) => {
     const name = `sample_${differs.replace("-", "_")}`;
-    return { name, family: "sample", source: emitSample(kernelOf(test), { ...header, name }).source };
+    return { name, family: "sample", source: emitted(test, name).source };
   }),
 );

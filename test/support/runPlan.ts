@@ -11,6 +11,7 @@ import type {
   FusedKernel,
   GemmKernel,
   MapKernel,
+  PerceptronKernel,
   RowKernel,
   SelectKernel,
   TokenAccess,
@@ -110,6 +111,8 @@ const runKernel = (kernel: FusedKernel, run: Run): void => {
       return runMap(kernel, run);
     case "row":
       return runRow(kernel, run);
+    case "perceptron":
+      return runPerceptron(kernel, run);
     case "select":
       return runSelect(kernel, run);
     default:
@@ -246,6 +249,32 @@ const runRow = (kernel: RowKernel, run: Run): void => {
         const args = [results[n] ?? NaN, ...kernel.epilogue.elements.map((element) => read(element, { r, n }))];
         const result = value(kernel.epilogue.body, { r, n }, args);
         for (const store of kernel.stores) write(store, { r, n }, result);
+      }
+    }
+  }
+};
+
+const runPerceptron = (kernel: PerceptronKernel, run: Run): void => {
+  for (const example of examplesOf(kernel.space.batched, run)) {
+    const { read, write } = accessor(kernel, run, example);
+    const at = (
+      { body, elements }: PerceptronKernel["term"],
+      variables: Variables,
+      first: readonly number[] = [],
+    ): number => value(body, variables, [...first, ...elements.map((element) => read(element, variables))]);
+    for (const r of counts(kernel.space.rows, run.order)) {
+      const row = Array.from({ length: kernel.hidden }, (_, n) =>
+        Array.from({ length: kernel.over }, (__, i) => at(kernel.term, { r, n, i })).reduce(
+          (sum, term) => sum + term,
+          at(kernel.start, { r, n }),
+        ),
+      );
+      const normal = kernel.norm === null ? row : normalized(row, kernel.norm.eps);
+      const active = normal.map((x, n) => at(kernel.activation, { r, n }, [x]));
+      for (const o of counts(kernel.columns, run.order)) {
+        const sum = active.reduce((total, x, n) => total + x * read(kernel.weight, { n, o }), 0);
+        const result = at(kernel.epilogue, { r, o }, [sum]);
+        for (const store of kernel.stores) write(store, { r, o }, result);
       }
     }
   }

@@ -17,6 +17,7 @@ import {
   lowerRound,
   lowerRow,
 } from "./lowerMap.ts";
+import { lowerPerceptron } from "./lowerPerceptron.ts";
 import { lowerProduct } from "./lowerProduct.ts";
 import { lowerResize } from "./lowerResize.ts";
 import { lowerSample } from "./lowerSample.ts";
@@ -75,6 +76,8 @@ const lowerNode = (context: Context, first: Node, result: ValueId): readonly Lau
   first.op === "attend" ? lowerAttention(context, first, result) : [lowerOne(context, first, result)];
 
 const lowerOne = (context: Context, first: Node, result: ValueId): Launch => {
+  const perceptron = context.roles.perceptron(first.id);
+  if (perceptron !== null) return lowerPerceptron(context, perceptron, result);
   switch (first.op) {
     case "linear":
       return lowerProduct(context, first, result);

@@ -265,6 +265,31 @@ export const lowerPool = (context: Context, node: NodeOf<"pool">): Launch => {
 /** A convolution in groups: each output channel is a sum over its own group's channels. */
 export const lowerGroupedConvolution = (context: Context, node: NodeOf<"conv">, result: ValueId): Launch => {
   const into = createOperands(context);
+  const { over, elements } = groupedTerms(context, node, into);
+  const isFirst = eq(i, 0);
+  const biases = epilogueOf(context, node.id, into).elements.map((bias) => ({
+    ...bias,
+    valid: and(bias.valid, isFirst),
+  }));
+  return mapLaunch(
+    context,
+    node,
+    into,
+    add(mul(argument(0), argument(1)), ...biases.map((_, bias) => argument(2 + bias))),
+    [...elements, ...biases],
+    { kind: "sum", over, count: literal(1) },
+    2 * over,
+    undefined,
+    result,
+  );
+};
+
+/** The two factors of term `i` of a convolution in groups, in `r`, `n` and `i`. */
+export const groupedTerms = (
+  context: Context,
+  node: NodeOf<"conv">,
+  into: Operands,
+): { readonly over: number; readonly elements: readonly Access[] } => {
   const x = context.view(node.inputs[0]);
   const weight = context.view(node.inputs[1]);
   const { window, groups } = node.attrs;
@@ -284,22 +309,7 @@ export const lowerGroupedConvolution = (context: Context, node: NodeOf<"conv">, 
   const place = x.grid(at, channel);
   const element = into.access({ ...place, valid: and(place.valid, exists) }, ranges);
   const factor = into.access(weight.grid({ out: n, ...inside }, mod(i, width)), ranges);
-  const isFirst = eq(i, 0);
-  const biases = epilogueOf(context, node.id, into).elements.map((bias) => ({
-    ...bias,
-    valid: and(bias.valid, isFirst),
-  }));
-  return mapLaunch(
-    context,
-    node,
-    into,
-    add(mul(argument(0), argument(1)), ...biases.map((_, bias) => argument(2 + bias))),
-    [element, factor, ...biases],
-    { kind: "sum", over, count: literal(1) },
-    2 * over,
-    undefined,
-    result,
-  );
+  return { over, elements: [element, factor] };
 };
 
 /** A normalisation or softmax that is stored: each kernel row is one set of elements that share statistics. */

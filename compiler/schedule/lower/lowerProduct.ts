@@ -189,11 +189,16 @@ const weightOf = (
   return { kind: "reshape", of: { kind: "permute", of: split, order: [0, 2, 1] }, shape };
 };
 
-/** The pointwise op behind a kernel, its first node's value being argument 0. */
-export const epilogueOf = (context: Context, first: ValueId, into: Operands): GemmKernel["epilogue"] => {
+/** The pointwise op behind a kernel, the value in front of it (its first node's, where no other is named) being argument 0. */
+export const epilogueOf = (
+  context: Context,
+  first: ValueId,
+  into: Operands,
+  value: ValueId = first,
+): GemmKernel["epilogue"] => {
   const behind = context.roles.epilogue(first);
   if (!behind) return { body: argument(0), elements: [] };
-  const own = behind.inputs.indexOf(first);
+  const own = behind.inputs.indexOf(value);
   const others = behind.inputs.filter((_, i) => i !== own);
   const ranges = rowRanges(behind.type);
   return {

@@ -1,4 +1,4 @@
-import type { AttendAttrs, Node, ValueId } from "../../../ir/graph.ts";
+import type { AttendAttrs, Node, NodeOf, ValueId } from "../../../ir/graph.ts";
 import type { Linear, Origin } from "../../../ir/program.ts";
 import { bytesOf, rowsOf, type TensorType } from "../../../ir/types.ts";
 import type { AxisNumbers, Pattern } from "../../../ir/patterns.ts";
@@ -10,6 +10,7 @@ import { printScalar } from "../../../ir/scalarText.ts";
 import { mapScalar, substitute, substituteArguments } from "../../../ir/scalarWalk.ts";
 import { isViewOp } from "../view.ts";
 import type { Context, Launch } from "./context.ts";
+import type { Perceptron } from "./perceptrons.ts";
 
 /** Where a kernel came from, and what it computes in one line of mathematics. */
 export const originOf = (context: Context, first: Node, result: ValueId): Origin => {
@@ -24,6 +25,27 @@ const formulaOf = (context: Context, first: Node, result: ValueId): string => {
   if (!behind || behind.id !== result) return core;
   const names = behind.inputs.map((id) => (id === first.id ? core : nameOf(context, id)));
   return bodyText(behind.attrs.body, names);
+};
+
+/** Of a product and what its rows are made of: `tanh(gelu(normalize(conv(x, 0.weight) + 0.bias)) @ 3.weight^T)`. */
+export const perceptronOrigin = (context: Context, perceptron: Perceptron, result: ValueId): Origin => {
+  const { head, terms, bias, norm, activation, tail } = perceptron;
+  const names = new Map<ValueId, string>();
+  const name = (id: ValueId): string => names.get(id) ?? nameOf(context, id);
+  const tell = (node: Node | null | undefined, text: (names: readonly string[]) => string): void => {
+    if (node) names.set(node.id, text(node.inputs.map(name)));
+  };
+  const body = (node: NodeOf<"pointwise"> | null | undefined): void =>
+    tell(node, (inputs) => (node ? bodyText(node.attrs.body, inputs) : ""));
+  body(terms);
+  tell(head, ([x, weight]) => (head.op === "conv" ? `conv(${x}, ${weight})` : `${x} @ ${weight}^T`));
+  body(bias?.node);
+  tell(norm, ([x]) => `normalize(${x})`);
+  body(activation);
+  tell(tail, ([x, weight]) => `${x} @ ${weight}^T`);
+  body(context.roles.epilogue(head.id));
+  const { span, path } = tail;
+  return { file: span.file, line: span.line, column: span.column, path, formula: name(result) };
 };
 
 const bodyText = (body: Scalar, names: readonly string[]): string =>

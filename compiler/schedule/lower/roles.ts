@@ -6,6 +6,7 @@ import { gridRows, prefixRows, type TensorType } from "../../../ir/types.ts";
 import { findConstants } from "../constants.ts";
 import { narrowestTile } from "../gemmTiles.ts";
 import { isViewOp } from "../view.ts";
+import { findPerceptrons, type Perceptron } from "./perceptrons.ts";
 
 /**
  * What becomes of each value: computed once from weights, named by an address map, assembled in memory by those that write
@@ -30,6 +31,8 @@ export type Roles = {
   readonly isInlined: (id: ValueId) => boolean;
   /** Whether a pointwise op is computed by the products that load it. */
   readonly isPrologue: (id: ValueId) => boolean;
+  /** What a kernel that starts at this node computes besides it, up to a product of few results. */
+  readonly perceptron: (first: ValueId) => Perceptron | null;
   /** The pointwise op behind a kernel's first node, if one is fused. */
   readonly epilogue: (id: ValueId) => NodeOf<"pointwise"> | null;
 };
@@ -54,6 +57,17 @@ export const assignRoles = (graph: Graph): Roles => {
   const inlined = new Set<ValueId>();
   const prologues = new Set<ValueId>();
   const epilogues = new Map<ValueId, NodeOf<"pointwise">>();
+  const perceptrons = findPerceptrons(
+    graph,
+    (id) => constants.has(id),
+    (id) => uses.get(id)?.length ?? 0,
+  );
+  const byHead = new Map([...perceptrons.values()].map((each) => [each.head.id, each]));
+  const swallowed = new Set(
+    [...perceptrons.values()].flatMap(({ terms, bias, norm, activation }) =>
+      [terms, bias?.node, norm, activation].flatMap((each) => each?.id ?? []),
+    ),
+  );
   const node = (id: ValueId): Node => {
     const found = nodes.get(id);
     if (!found) throw new Error(`internal: no value %${id}`);
@@ -68,7 +82,13 @@ export const assignRoles = (graph: Graph): Roles => {
     else if (value.op === "loop" || value.op === "after") roles.set(value.id, { kind: "view" });
     else if (isAssembled(value)) roles.set(value.id, { kind: "assembled" });
     else if (isViewOp(value.op) && isAddressMap(value, uses)) roles.set(value.id, { kind: "view" });
-    else if (value.op === "normalize" && joinsProducts(value, uses)) roles.set(value.id, { kind: "fused" });
+    else if (swallowed.has(value.id)) roles.set(value.id, { kind: "fused" });
+    else if (byHead.has(value.id))
+      roles.set(value.id, { kind: "kernel", result: byHead.get(value.id)?.tail.id ?? value.id });
+    else if (perceptrons.has(value.id)) {
+      roles.set(value.id, { kind: "fused" });
+      open.set(value.id, perceptrons.get(value.id)?.head.id ?? value.id);
+    } else if (value.op === "normalize" && joinsProducts(value, uses)) roles.set(value.id, { kind: "fused" });
     else if (value.op === "pointwise" && joinsLoads(value, uses, node)) {
       roles.set(value.id, { kind: "fused" });
       prologues.add(value.id);
@@ -94,6 +114,7 @@ export const assignRoles = (graph: Graph): Roles => {
     node,
     isInlined: (id) => inlined.has(id),
     isPrologue: (id) => prologues.has(id),
+    perceptron: (first) => byHead.get(first) ?? null,
     epilogue: (id) => epilogues.get(id) ?? null,
     of: (id) => {
       const role = roles.get(id);
@@ -193,7 +214,7 @@ const kernelInFront = (
   // An attention applies functions of its result alone.
   if (last === undefined || (node(last).op === "attend" && value.inputs.length > 1)) return null;
   const first = open.get(last);
-  if (first === undefined || !joins(node(first), value)) return null;
+  if (first === undefined || (first === last && !joins(node(first), value))) return null;
   open.delete(last);
   return first;
 };
