@@ -38,6 +38,23 @@ export const placesOf = (graph: Graph): Places => {
   return { points, tokens, decisions: decisionsOf(graph) };
 };
 
+/**
+ * Whether a network keeps float32 between its kernels, whatever the precision: one that looks at sets through a few
+ * learned vectors, and none of whose products is wide. The scores of such vectors are peaked, and a softmax of them makes
+ * a tenth of what bfloat16 rounds to a thousandth, layer upon layer; and rows of so few channels are loaded, multiplied
+ * and stored before the next launch has begun, so that 16 bits would save nothing.
+ */
+export const isNarrowOfSets = ({ nodes }: Graph): boolean => {
+  const looks = nodes.some((node) => node.op === "attend" && nodes[node.inputs[0]]?.type.batch === false);
+  if (!looks) return false;
+  return nodes.every((node) => {
+    if (node.op !== "linear" || !node.type.batch) return true;
+    return Math.min(node.type.channels, nodes[node.inputs[0]]?.type.channels ?? 0) <= narrowChannels;
+  });
+};
+/** Four products of tensor cores in tf32, and a line of memory in float32. */
+const narrowChannels = 32;
+
 /** From what is rounded or chosen back to what kernels compute. */
 const decisionsOf = (graph: Graph): ReadonlySet<ValueId> => {
   const found = new Set<ValueId>();

@@ -40,6 +40,8 @@ export const operandNames = (kernel: GemmKernel): ReadonlyMap<number, string> =>
     const operand = kernel.epilogue.elements[index]?.operand;
     if (operand !== undefined && !names.has(operand)) names.set(operand, name);
   }
+  const lengths = kernel.lengths?.of.operand;
+  if (lengths !== undefined && !names.has(lengths)) names.set(lengths, "lengths");
   return names;
 };
 

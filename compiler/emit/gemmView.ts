@@ -1,8 +1,10 @@
 import type { WeightExpr } from "../../ir/program.ts";
 import { argument, sub } from "../../ir/scalarBuild.ts";
+import { variablesOf } from "../../ir/scalarWalk.ts";
+import { fitsInt } from "../schedule/gemmMap.ts";
 import { chooseGemmTiles, type GemmTiles } from "../schedule/gemmTiles.ts";
 import type { GemmKernel, KernelHeader, KernelParameter } from "../schedule/kernels.ts";
-import { floatLiteral } from "./cudaScalar.ts";
+import { floatLiteral, printCudaOperand } from "./cudaScalar.ts";
 import { operandView, readsThroughRegisters, type OperandAView } from "./gemmOperandA.ts";
 import { epilogueView, type EpilogueView } from "./gemmEpilogue.ts";
 import { cudaStorage, operandNames, type ScalarFunction } from "./gemmNames.ts";
@@ -34,6 +36,8 @@ export type GemmView = EpilogueView & {
   /** The normalisation is applied to the sums, of which `two` runs of four belong to a thread. */
   readonly fold: { readonly two: boolean } | null;
   readonly resultComment: string;
+  /** Sets of `rows` rows, the length of that of row `m`, and what must be known of it; null where rows have no lengths. */
+  readonly lengths: { readonly rows: number; readonly decode: string; readonly length: string } | null;
 };
 
 export type PlannedGemm = {
@@ -70,7 +74,13 @@ export const gemmView = (kernel: GemmKernel, header: KernelHeader, part: GemmPar
   const tail = k % tiles.tileK !== 0;
   const view: GemmView = {
     ...epilogue.view,
-    header: headerComment(header, [...tiles.notes, a.note]),
+    header: headerComment(header, [
+      ...tiles.notes,
+      a.note,
+      ...(kernel.lengths === null
+        ? []
+        : ["Sets end at their lengths: a tile of rows behind them is zeros, and reads and multiplies nothing."]),
+    ]),
     name: header.name,
     part: part !== null,
     block: part === null ? "blockIdx.x" : "block",
@@ -90,9 +100,28 @@ export const gemmView = (kernel: GemmKernel, header: KernelHeader, part: GemmPar
       eps: floatLiteral(kernel.norm.eps),
     },
     fold: kernel.norm && !exact ? { two: results === 8 } : null,
+    lengths: lengthsView(kernel, names),
     resultComment: "A thread finishes and stores V neighbouring columns of each of its rows at a time.",
   };
   return { view, tiles, parameters };
+};
+
+const lengthsView = (kernel: GemmKernel, names: ReadonlyMap<number, string>): GemmView["lengths"] => {
+  const { lengths, space, operands } = kernel;
+  if (lengths === null) return null;
+  const { of, rows } = lengths;
+  const exampleStride = operands[of.operand]?.exampleStride ?? 0;
+  const name = space.batched ? "r" : "m";
+  const ranges = { r: { min: 0, max: space.rows - 1 } };
+  const variables = { r: { type: "int", text: name, min: 0, max: space.rows - 1 } } as const;
+  const within = printCudaOperand(of.offset, { variables }, fitsInt(of.offset, ranges) ? "int" : "long");
+  const moved = space.batched && exampleStride > 0;
+  const row = variablesOf(of.offset).has("r");
+  const decode = [...(moved ? ["example = m / ROWS"] : []), ...(row && space.batched ? ["r = m % ROWS"] : [])].join(
+    ", ",
+  );
+  const at = moved ? `(int64_t)example * ${exampleStride} + ${within}` : within;
+  return { rows, decode, length: `(int)ld(${names.get(of.operand) ?? ""} + (${at}))` };
 };
 
 const constantsOf = (
@@ -135,9 +164,10 @@ const constantsOf = (
 
 /** Operands by number, the packed weight, the column sums of a normalised product, the batch. */
 const parametersOf = (kernel: GemmKernel, tiles: GemmTiles, results: number): readonly KernelParameter[] => {
-  const { precision, columns, epilogue, stores, a } = kernel;
+  const { precision, columns, epilogue, stores, a, lengths } = kernel;
   const used = new Set([
     a.operand,
+    ...(lengths === null ? [] : [lengths.of.operand]),
     ...epilogue.elements.map((each) => each.operand),
     ...stores.map((each) => each.operand),
   ]);

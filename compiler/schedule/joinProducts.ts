@@ -97,6 +97,7 @@ const renumbered = (kernel: GemmKernel, operands: readonly Operand[], numbers: r
     a: moved(kernel.a),
     epilogue: { ...kernel.epilogue, elements: kernel.epilogue.elements.map(moved) },
     stores: kernel.stores.map(moved),
+    lengths: kernel.lengths && { ...kernel.lengths, of: moved(kernel.lengths.of) },
   };
 };
 

@@ -73,6 +73,8 @@ export type GemmKernel = {
   readonly epilogue: { readonly body: Scalar; readonly elements: readonly Access[] };
   /** Where y goes, in variables `r`, `n`. Usually one; each result is stored to all. */
   readonly stores: readonly Access[];
+  /** Of each `rows` rows, which are a set's: how many there are, read in variable `r`. Tiles of others may be zeros. */
+  readonly lengths: { readonly rows: number; readonly of: Access } | null;
 };
 
 /** Products that read nothing of each other, in one launch; all name operands of the one list. */

@@ -116,3 +116,44 @@ describe("a ragged set", () => {
       expect(other[(16 - Math.floor(i / 8)) * 8 + (i % 8)]).toBeCloseTo(Number(value), 4);
   });
 });
+
+describe.each(["bf16", "f32"] as const)("products of a ragged set in %s", (precision) => {
+  const [sets, n, width] = [2, 600, 48];
+  const lengthsOfAll = [n, n];
+  const counted = async (lengths: readonly number[]) => {
+    const config = { dim_in: width, dim_out: width, num_heads: 3, num_inds: 5, points: n, sets, masked: true };
+    const compiled = compileGraph(setTransformer.trace({ entry: "ISAB", config }), {
+      precision,
+      batch: { min: 1, max: 1 },
+      keep: false,
+    });
+    using executable = await loadOnEmulator(compiled);
+    const inputs = {
+      ...drawnInputs(executable, 1),
+      lengths: { shape: [sets], data: Int32Array.from(lengths) },
+    };
+    const { steps } = await executable.profile(inputs, { by: "counters" });
+    const ofSet = steps.flatMap(({ kernel, origin, time }) =>
+      ["mab1.fc_q", "mab1.fc_o"].includes(origin.path) && time.kind === "counted"
+        ? [{ kernel, read: time.counters.global.read.bytes, flops: time.counters.tensorFlops }]
+        : [],
+    );
+    const { out } = await executable.run(inputs);
+    return { ofSet, out: out?.data ?? [] };
+  };
+
+  it("work as far as sets are long, and leave zeros behind", async () => {
+    const [short, whole] = [await counted([70, 0]), await counted(lengthsOfAll)];
+    expect(short.ofSet).toHaveLength(2);
+    for (const [i, { kernel, read, flops }] of short.ofSet.entries()) {
+      // 70 of 1200 rows, in whole tiles of 128 at most.
+      expect(read / (whole.ofSet[i]?.read ?? 0), kernel).toBeLessThan(0.25);
+      if (precision === "bf16") expect(flops / (whole.ofSet[i]?.flops ?? 0), kernel).toBeLessThan(0.15);
+    }
+    const rows = (count: number, { out }: { readonly out: ArrayLike<number> }) =>
+      Array.from(out).slice(0, count * width);
+    expect(rows(70, short).every((value) => value !== 0)).toBe(true);
+    expect(Array.from(short.out).slice(70 * width)).toEqual(Array<number>((sets * n - 70) * width).fill(0));
+    expect(rows(sets * n, whole).every((value) => value !== 0)).toBe(true);
+  });
+});

@@ -45,6 +45,7 @@ export const product = (
   norm: null,
   epilogue: { body: parseScalar("$0"), elements: [] },
   stores: [access(1, `r * ${columns} + n`)],
+  lengths: null,
   ...change,
 });
 

@@ -8,7 +8,7 @@ import { add, floorDiv, literal, mod, mul } from "../../../ir/scalarBuild.ts";
 import { substitute } from "../../../ir/scalarWalk.ts";
 import { visibleKeys } from "../../../ir/visibleKeys.ts";
 import { prefixRows, rowsOf, sizeOf, type Precision, type StorageType, type TensorType } from "../../../ir/types.ts";
-import { placesOf } from "../../places.ts";
+import { isNarrowOfSets, placesOf } from "../../places.ts";
 import type { FusedKernel, Operand } from "../kernels.ts";
 import type { Target } from "../target.ts";
 import {
@@ -31,6 +31,7 @@ import {
   type Slot,
   type Source,
 } from "./memory.ts";
+import { raggedRows, type Ragged } from "./raggedRows.ts";
 import { usesOf, type Roles, type Uses } from "./roles.ts";
 
 /** One kernel launch: what is computed, on which memory, and for whom. */
@@ -55,6 +56,8 @@ export type Context = {
   readonly graph: Graph;
   readonly roles: Roles;
   readonly uses: Uses;
+  /** Of which values tokens behind a length may be zeros. */
+  readonly ragged: ReadonlyMap<ValueId, Ragged>;
   readonly precision: Precision;
   /** What the program is for. */
   readonly target: Target;
@@ -81,8 +84,9 @@ export type RootMemory = { readonly source: Source; readonly operand: Operand };
 
 export const createContext = (graph: Graph, roles: Roles, precision: Precision, target: Target): Context => {
   const places = placesOf(graph);
+  const isNarrow = isNarrowOfSets(graph);
   const inFloat32 = (id: ValueId): boolean =>
-    [places.points, places.tokens, places.decisions].some((exact) => exact.has(id));
+    isNarrow || [places.points, places.tokens, places.decisions].some((exact) => exact.has(id));
   const storageOfNode = (node: Node): StorageType => storageOf(node.type, inFloat32(node.id) ? "f32" : precision);
   const memory = createMemory(roles.node, storageOfNode);
   const roots = new Map<Root, RootMemory>();
@@ -172,6 +176,7 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision, 
   };
   const pairs = new Map<string, VisiblePairs>();
   const stages = loopStages(graph.nodes);
+  const uses = usesOf(graph);
   return {
     graph,
     roles,
@@ -182,7 +187,8 @@ export const createContext = (graph: Graph, roles: Roles, precision: Precision, 
       pairs.set(asked, count);
       return count;
     },
-    uses: usesOf(graph),
+    uses,
+    ragged: raggedRows(graph, uses),
     precision,
     target,
     isPlace: (id) => places.points.has(id),

@@ -50,6 +50,7 @@ export const lowerProduct = (context: Context, first: NodeOf<"linear"> | NodeOf<
     norm: source.norm,
     epilogue: epilogueOf(context, first.id, into),
     stores: storesOf(context, result, into),
+    lengths: setLengths(context, result, into),
   };
   const macs = rowsOf(type) * type.channels * source.taps * source.channels;
   return {
@@ -64,6 +65,16 @@ export const lowerProduct = (context: Context, first: NodeOf<"linear"> | NodeOf<
     shapes: describe(context, first, result),
     work: launchWork(context, first, result, 2 * macs),
   };
+};
+
+/** Lengths of the sets whose rows lie one behind the other. */
+const setLengths = (context: Context, result: ValueId, into: Operands): GemmKernel["lengths"] => {
+  const ragged = context.ragged.get(result);
+  const { type } = context.roles.node(result);
+  const last = type.axes.at(-1);
+  if (ragged === undefined || last?.axis !== ragged.axis) return null;
+  const place = broadcastElement(context.view(ragged.lengths), type, variable("r"), literal(0));
+  return { rows: last.size, of: into.access(place, rowRanges(type)) };
 };
 
 /** Products that place points, or make float32 of float32, keep 10 bits of mantissa. */
