@@ -29,6 +29,8 @@ const noteOf = (node: Node, roles: Roles, uses: Uses): Said | null => {
     };
   if (roles.isPrologue(node.id))
     return { fused: true, what: "pointwise op", because: "only products read it: they compute it as they load" };
+  if (roles.isAveraged(node.id))
+    return { fused: true, what: "pooling", because: "one product alone reads it: it averages as it loads" };
   if (node.op === "pointwise" && role.kind === "fused")
     return {
       fused: true,

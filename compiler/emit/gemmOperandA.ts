@@ -38,7 +38,8 @@ export type OperandAView = {
   readonly in: string;
   readonly at: string;
   readonly address: string;
-  readonly mean: { readonly count: string; readonly step: number } | null;
+  /** The number of elements; how far number `j` lies behind the first. */
+  readonly mean: { readonly count: string; readonly offset: string } | null;
   /** Of an element x[p * WIDTH + e] of a computed A. */
   readonly prologue: string;
   readonly fill: string;
@@ -53,7 +54,15 @@ const rangesOf = (kernel: GemmKernel): Ranges => ({
   tap: { min: 0, max: kernel.taps - 1 },
   c: { min: 0, max: kernel.channels - 1 },
   group: { min: 0, max: kernel.groups - 1 },
+  j: { min: 0, max: (kernel.a.mean?.maxCount ?? 1) - 1 },
 });
+
+/** The widest run of channels that one access can move, of every element that is averaged. */
+const runOfA = (kernel: GemmKernel, most: number): number => {
+  const { a } = kernel;
+  const averaged = a.mean === null ? a : { ...a, offset: add(a.offset, a.mean.offset) };
+  return runWidth(averaged, "c", operandOfA(kernel).exampleStride, rangesOf(kernel), most);
+};
 
 const operandOfA = (kernel: GemmKernel): Operand => {
   const operand = kernel.operands[kernel.a.operand];
@@ -71,7 +80,7 @@ export const readsThroughRegisters = (kernel: GemmKernel): boolean => {
     (precision === "f32" && norm !== null) ||
     prologue.kind !== "argument" ||
     (a.fill !== 0 && !isNumber(a.valid, 1)) ||
-    runWidth(a, "c", operand.exampleStride, rangesOf(kernel), chunk) < chunk
+    runOfA(kernel, chunk) < chunk
   );
 };
 
@@ -95,7 +104,7 @@ export const operandView = (
   const chunk = 16 / bytesOf[precision];
   const computed = readsThroughRegisters(kernel);
   const widest = computed ? Math.min(chunk, 16 / bytesOf[operand.storage]) : chunk;
-  const width = runWidth(a, "c", operand.exampleStride, ranges, widest);
+  const width = runOfA({ ...kernel, a }, widest);
 
   const offset = splitOffset(a.offset, ranges);
   const valid = splitCondition(a.valid, ranges);
@@ -115,6 +124,8 @@ export const operandView = (
       c: integer(channelName, ranges["c"]),
     },
   };
+
+  const averageScope: CudaScope = { variables: { j: integer("j", ranges["j"]) } };
 
   const useTapBits = !isNumber(valid.mixed, 1) && !variablesOf(valid.mixed).has("c") && taps <= maxTapBits;
   const mixedIn = useTapBits || isNumber(valid.mixed, 1) ? null : printCudaOperand(valid.mixed, chunkScope, "bool");
@@ -184,7 +195,10 @@ export const operandView = (
     in: inside,
     at,
     address: alwaysReadable ? `a_block + (${at})` : `in ? a_block + (${at}) : ${name}`,
-    mean: a.mean && { count: printCuda(a.mean.count, rowScope, "int"), step: a.mean.step },
+    mean: a.mean && {
+      count: printCuda(a.mean.count, rowScope, "int"),
+      offset: printCudaOperand(a.mean.offset, averageScope, fitsInt(a.mean.offset, ranges) ? "int" : "long"),
+    },
     prologue: kernel.prologue.kind === "argument" ? (arguments_[0] ?? "") : `prologue(${arguments_.join(", ")})`,
     fill: floatLiteral(a.fill),
     scaled: kernel.norm && precision === "f32" ? "(x[e] - scales[i].mean) * scales[i].scale" : null,
@@ -258,10 +272,8 @@ const spreadOf = (
   offset: Scalar,
   line: Line | null,
 ): number => {
-  const { min, max } = rangeOf(offset, rangesOf(kernel));
-  const reach =
-    Math.max(Math.abs(min), Math.abs(max)) +
-    (kernel.a.mean ? kernel.a.mean.maxCount * Math.abs(kernel.a.mean.step) : 0);
+  const { min, max } = rangeOf(add(offset, kernel.a.mean?.offset ?? 0), rangesOf(kernel));
+  const reach = Math.max(Math.abs(min), Math.abs(max));
   if (line !== null) return tiles.tileM * Math.abs(line.slope) + reach;
   return kernel.space.batched
     ? (Math.ceil(tiles.tileM / kernel.space.rows) + 1) * operand.exampleStride + reach

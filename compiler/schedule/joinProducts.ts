@@ -4,12 +4,47 @@ import type { Launch } from "./lower/context.ts";
 import type { Source } from "./lower/memory.ts";
 
 /**
- * Launches the products that one sampling reads together: values, offsets and weights, of whatever inputs, shapes and
- * precisions. None of them fills a GPU at the sizes that sampling is used at, and a launch takes as long as a small one.
+ * Launches products together that need not wait for each other: those that one sampling reads (values, offsets and weights, of
+ * whatever inputs, shapes and precisions), and those that read the same value (a block and its shortcut, branches of a
+ * pyramid). A launch takes as long as a small product, and what they share is read from the cache.
  *
  * Before: `v = x V; o = x O; y = sample(v, o)`     After: `v = x V and o = x O; y = sample(v, o)`
+ * Before: `a = x A; b = f(a); s = x S; y = b + s`  After: `a = x A and s = x S; b = f(a); y = b + s`
  */
-export const joinProducts = (launches: readonly Launch[]): readonly Launch[] => {
+export const joinProducts = (launches: readonly Launch[]): readonly Launch[] => joinReaders(joinSampled(launches));
+
+const joinReaders = (launches: readonly Launch[]): readonly Launch[] => {
+  let current = launches;
+  for (let at = 0; at < current.length; at++) {
+    const group = [at, ...readersBehind(current, at)];
+    if (group.length < 2) continue;
+    const joined = together(group.flatMap((member) => current[member] ?? []));
+    current = current.flatMap((launch, i) => (i === at ? [joined] : group.includes(i) ? [] : [launch]));
+  }
+  return current;
+};
+
+/** Launches that a product moves past: what it makes takes memory from there on. A residual block is no longer. */
+const mostPassed = 8;
+
+/** Products behind one that multiply the same value, and can be launched as early. */
+const readersBehind = (launches: readonly Launch[], at: number): readonly number[] => {
+  const first = launches[at];
+  const value = multiplied(first);
+  if (first === undefined || value === null) return [];
+  const group: number[] = [];
+  for (const [distance, launch] of launches.slice(at, at + mostPassed + 1).entries()) {
+    if (distance === 0 || launch.stage !== first.stage || multiplied(launch) !== value) continue;
+    if (launches.slice(at, at + distance).every((other) => !meet(launch, other))) group.push(at + distance);
+  }
+  return group;
+};
+
+/** What a product multiplies with its weight. */
+const multiplied = (launch: Launch | undefined): string | null =>
+  launch?.kernel.kind === "gemm" ? JSON.stringify(launch.sources[launch.kernel.a.operand]) : null;
+
+const joinSampled = (launches: readonly Launch[]): readonly Launch[] => {
   let current = launches;
   for (let at = 0; at < current.length; at++) {
     const sampling = current[at];

@@ -61,9 +61,9 @@ export type GemmKernel = {
   readonly channels: number;
   /** Equal runs of columns, each of which has an A of its own: a whole number of tiles, where there are several. */
   readonly groups: number;
-  /** A in variables `r`, `tap`, `c` and `group`, which is added to the offset alone. `mean`: rows that average `count` elements, `step` elements apart (where `count`, of variable r, is above 1). */
+  /** A in variables `r`, `tap`, `c` and `group`, which is added to the offset alone. `mean`: rows that average `count` elements, number `j` lying `offset` (of variable j; 0 for the first) behind the first (where `count`, of variable r, is above 1). */
   readonly a: Access & {
-    readonly mean: { readonly count: Scalar; readonly maxCount: number; readonly step: number } | null;
+    readonly mean: { readonly count: Scalar; readonly maxCount: number; readonly offset: Scalar } | null;
   };
   /** Applied to each loaded element (argument 0) before the product; identity is argument 0 itself. Variables `r`, `tap`, `c`. Not applied to fills. */
   readonly prologue: Scalar;

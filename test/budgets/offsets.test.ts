@@ -41,6 +41,39 @@ const kernels: { readonly [family: string]: Make } = {
       out: denseTokens(query, 1, spread(64).row, 32, 0),
     };
   },
+  convolution: (spread) => {
+    const { row } = spread(64);
+    return product("bf16", [rows, 64, 64], {
+      operands: operands(spread, 64),
+      taps: 3,
+      a: { ...access(0, `(r + tap - 1) * ${row} + c`, `r + tap - 1 >= 0 && r + tap - 1 < ${rows}`), mean: null },
+      stores: [access(1, `r * ${row} + n`)],
+    });
+  },
+  "mean of rows": (spread) => {
+    const { row } = spread(64);
+    const mean = { count: parseScalar("4"), maxCount: 4, offset: parseScalar(`j * ${row}`) };
+    return product("bf16", [rows, 64, 64], {
+      operands: operands(spread, 64),
+      a: { ...access(0, `min(r, ${rows - 4}) * ${row} + c`), mean },
+      stores: [access(1, `r * ${row} + n`)],
+    });
+  },
+  "axial attention": (spread) => {
+    const query = grid({ w: rows });
+    const dense = attentionKernel({ precision: "bf16", pattern: { kind: "all" }, query, heads: 2, headDim: 32 });
+    const columns = (first: number) => denseTokens(query, 0, spread(192).row, 32, first);
+    const table = access(2, `head * ${(2 * rows - 1) * 32} + row * 32 + c`);
+    return {
+      ...dense,
+      operands: [...operands(spread, 192), { storage: "bf16", exampleStride: 0, exampleSize: 2 * (2 * rows - 1) * 32 }],
+      q: columns(0),
+      k: columns(64),
+      v: columns(128),
+      out: denseTokens(query, 1, spread(64).row, 32, 0),
+      positions: { axis: "w", size: rows, query: table, key: table, value: table },
+    };
+  },
   row: (spread) => ({
     kind: "row",
     precision: "bf16",
@@ -80,7 +113,10 @@ const islands = (values: Float64Array, width: number, { row, example }: Spread):
 const run = async (family: string, spread: (width: number) => Spread): Promise<Float64Array> => {
   const kernel = kernels[family]?.(spread);
   if (kernel === undefined) throw new Error(`no kernel of the family ${family}`);
-  const width = family === "attention" ? 192 : 64;
+  const isAttention = kernel.kind === "attention";
+  const width = isAttention ? 192 : 64;
+  const table = isAttention && kernel.positions !== null ? [normal(2 * (2 * rows - 1) * 32, 3)] : [];
+  const k = kernel.kind === "gemm" ? kernel.taps * kernel.channels : 64;
   const result = await launch(
     {
       name: "attention_0",
@@ -89,9 +125,10 @@ const run = async (family: string, spread: (width: number) => Spread): Promise<F
       values: [
         islands(normal(batch * rows * width, 1), width, spread(width)),
         islands(new Float64Array(batch * rows * 64).fill(NaN), 64, spread(64)),
+        ...table,
       ],
       batch,
-      weight: { shape: [64, 64], data: normal(64 * 64, 2) },
+      weight: { shape: [64, k], data: normal(64 * k, 2) },
     },
     { uninitialised: 0, counters: 0, races: 0, poison: 0, memory_limit: 2 ** 36 },
   );

@@ -236,7 +236,7 @@ describe.each(["bf16", "f32"] as const)("maps of A in %s", (precision) => {
     // Two prefix rows, each the mean of 5 repetitions 2 rows apart, then 11 rows behind those.
     const [rows, columns, k] = [13, 24, 32];
     const base = product(precision, [rows, columns, k]);
-    const mean = { count: parseScalar("r < 2 ? 5 : 1"), maxCount: 5, step: 2 * k };
+    const mean = { count: parseScalar("r < 2 ? 5 : 1"), maxCount: 5, offset: parseScalar(`j * ${2 * k}`) };
     const averaged: GemmKernel = {
       ...base,
       operands: [operand(precision, 21 * k), operand(precision, rows * columns)],
@@ -244,6 +244,24 @@ describe.each(["bf16", "f32"] as const)("maps of A in %s", (precision) => {
     };
     await check(averaged);
     await check({ ...averaged, prologue: parseScalar("$0 * $0") });
+  });
+
+  it.each([32, 20, 3])("averages windows of 2 x 2 tokens of %d channels", async (k) => {
+    const [height, width, columns] = [6, 10, 24];
+    const rows = (height / 2) * (width / 2);
+    const first = `(floorDiv(r, ${width / 2}) * ${2 * width} + mod(r, ${width / 2}) * 2) * ${k} + c`;
+    const mean = {
+      count: parseScalar("4"),
+      maxCount: 4,
+      offset: parseScalar(`floorDiv(j, 2) * ${width * k} + mod(j, 2) * ${k}`),
+    };
+    const averaged: GemmKernel = {
+      ...product(precision, [rows, columns, k]),
+      operands: [operand(precision, height * width * k), operand(precision, rows * columns)],
+      a: { ...access(0, first), mean },
+    };
+    await check(averaged);
+    await check({ ...averaged, prologue: parseScalar("max($0, 0)") });
   });
 });
 

@@ -10,7 +10,7 @@ export const rounded = (values: Float64Array, storage: StorageType): Float64Arra
   new Float64Array(fromStorage(toStorage(values, storage, "a test's operand"), storage));
 
 /** Slots of an expression's variables and arguments. */
-const slotNames = ["r", "n", "tap", "c", "group"];
+const slotNames = ["r", "n", "tap", "c", "group", "j"];
 const slots = new Float64Array(32);
 type Position = {
   readonly r: number;
@@ -18,6 +18,7 @@ type Position = {
   readonly tap?: number;
   readonly c?: number;
   readonly group?: number;
+  readonly j?: number;
 };
 type Evaluate = (position: Position, values?: readonly number[]) => number;
 
@@ -26,8 +27,8 @@ const compiled = (expr: Scalar): Evaluate => {
     variable: (name) => slotNames.indexOf(name),
     argument: (index) => slotNames.length + index,
   });
-  return ({ r, n = NaN, tap = NaN, c = NaN, group = NaN }, values = []) => {
-    slots.set([r, n, tap, c, group, ...values]);
+  return ({ r, n = NaN, tap = NaN, c = NaN, group = NaN, j = NaN }, values = []) => {
+    slots.set([r, n, tap, c, group, j, ...values]);
     return run(slots);
   };
 };
@@ -94,13 +95,14 @@ const rowReader = (kernel: GemmKernel, values: readonly (Float64Array | null)[])
   const place = placeOf(a, kernel);
   const prologue = compiled(kernel.prologue);
   const count = a.mean && compiled(a.mean.count);
+  const behind = a.mean && compiled(a.mean.offset);
   const from = values[a.operand];
   const element = (example: number, position: Position): number => {
     const at = place(example, position);
     if (at === null) return a.fill;
     const averaged = count?.(position) ?? 1;
     let sum = 0;
-    for (let j = 0; j < averaged; j++) sum += from?.[at + j * (a.mean?.step ?? 0)] ?? NaN;
+    for (let j = 0; j < averaged; j++) sum += from?.[at + (behind?.({ r: 0, j }) ?? 0)] ?? NaN;
     return prologue(position, [sum / averaged]);
   };
   return (example: number, r: number, group: number): Float64Array => {

@@ -55,4 +55,36 @@ describe("joinProducts", () => {
     expect(kinds.at(-2)).toBe("products 8,16");
     expect(kinds).toHaveLength(3);
   });
+
+  /** A residual block: a branch of products, each behind a softmax, and a shortcut that changes channels. */
+  const block = (length: number): string => {
+    const products = Array.from({ length }, (_, i) => [
+      `%${4 + 2 * i}: [b, h 4, w 3; 8] = linear %${i === 0 ? 0 : 3 + 2 * i}, %${i === 0 ? 1 : 2}`,
+      `%${5 + 2 * i}: [b, h 4, w 3; 8] = softmax %${4 + 2 * i} {over=channels}`,
+    ]);
+    const next = 4 + 2 * length;
+    return [
+      `graph "g"`,
+      `%0: [b, h 4, w 3; 8] = input {name="x", layout="b h w c"}`,
+      weight(1, 8, 8),
+      weight(2, 8, 8),
+      weight(3, 16, 8),
+      ...products.flat(),
+      `%${next}: [b, h 4, w 3; 16] = linear %${next - 1}, %3`,
+      `%${next + 1}: [b, h 4, w 3; 16] = linear %0, %3`,
+      `%${next + 2}: [b, h 4, w 3; 16] = pointwise %${next}, %${next + 1} {body=max($0 + $1, 0)}`,
+      `output "y" = %${next + 2} "b h w c"`,
+      "",
+    ].join("\n");
+  };
+
+  test("launches a shortcut with the branch's first product, which reads the same; the last adds it", () => {
+    expect(kindsOf(block(2))).toEqual(["products 8,16", "row", "gemm", "row", "gemm"]);
+  });
+
+  test("keeps no shortcut waiting through a long branch", () => {
+    const kinds = kindsOf(block(6));
+    expect(kinds.filter((kind) => kind === "gemm")).toHaveLength(8);
+    expect(kinds.at(-2)).toBe("gemm");
+  });
 });

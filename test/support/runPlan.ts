@@ -16,6 +16,7 @@ import type {
   SelectKernel,
   TokenAccess,
 } from "../../compiler/schedule/kernels.ts";
+import { joinProducts } from "../../compiler/schedule/joinProducts.ts";
 import type { Launch } from "../../compiler/schedule/lower/context.ts";
 import { lower } from "../../compiler/schedule/lower/lower.ts";
 import type { Source } from "../../compiler/schedule/lower/memory.ts";
@@ -37,7 +38,7 @@ export const runPlan = (
   { batch, inputs, parameters, order }: { batch: number; inputs: Arrays; parameters: Arrays; order: Order },
 ): { readonly [name: string]: Float64Array } => {
   const lowered = lower(graph, "f32");
-  const launches = reuseInPlace(lowered.launches);
+  const launches = joinProducts(reuseInPlace(lowered.launches));
   const plan = planBuffers(lowered.buffers, launches, lowered.loop);
   const arena = new Float64Array((plan.activations / 4) * batch).fill(NaN);
   const shared = new Float64Array(plan.shared / 4).fill(NaN);
@@ -77,8 +78,12 @@ export const runPlan = (
   const run = (stage: Launch["stage"]): void => {
     for (const launch of launches.filter((each) => each.stage === stage)) {
       const memory = launch.sources.map(memoryOf);
-      const weight = launch.weights[0] ? Float64Array.from(evaluateWeight(launch.weights[0], checkpoint).data) : null;
-      runKernel(launch.kernel, { memory, weight, batch, order });
+      const weights = launch.weights.map((weight) => Float64Array.from(evaluateWeight(weight, checkpoint).data));
+      const products = launch.kernel.kind === "products" ? launch.kernel.products : [launch.kernel];
+      for (const at of counts(products.length, order)) {
+        const kernel = products[at];
+        if (kernel !== undefined) runKernel(kernel, { memory, weight: weights[at] ?? null, batch, order });
+      }
     }
   };
   run("before");
@@ -165,7 +170,7 @@ const runGemm = (kernel: GemmKernel, run: Run): void => {
             const at = { r, tap, c, group };
             const many = a.mean ? value(a.mean.count, { r }) : 1;
             let sum = 0;
-            for (let i = 0; i < many; i++) sum += read(a, at, i * (a.mean?.step ?? 0));
+            for (let j = 0; j < many; j++) sum += read(a, at, a.mean ? value(a.mean.offset, { j }) : 0);
             row.push(value(a.valid, at) === 0 ? a.fill : value(kernel.prologue, at, [sum / many]));
           }
         return kernel.norm ? normalized(row, kernel.norm.eps) : row;

@@ -5,7 +5,7 @@ import { add, and, argument, ge, literal, lt, mul, sub, variable } from "../../.
 import type { Ranges } from "../../../ir/scalarRange.ts";
 import { linearIn } from "../../../ir/scalarRuns.ts";
 import { simplify } from "../../../ir/scalarSimplify.ts";
-import { substituteArguments } from "../../../ir/scalarWalk.ts";
+import { substituteArguments, variablesOf } from "../../../ir/scalarWalk.ts";
 import { rowsOf, sizeOf, type StorageType, type TensorType } from "../../../ir/types.ts";
 import { operandOf } from "../elementRuns.ts";
 import type { GemmKernel } from "../kernels.ts";
@@ -105,17 +105,44 @@ const sourceOf = (context: Context, first: NodeOf<"linear"> | NodeOf<"conv">): P
   if (first.op === "conv") return convolved(context.view(input.id), first);
   const norm = input.op === "normalize" && context.roles.of(input.id).kind === "fused" ? input : null;
   const prologue = input.op === "pointwise" && context.roles.isPrologue(input.id) ? input : null;
-  const view = context.view((norm ?? prologue)?.inputs[0] ?? input.id);
-  const place = oneRoot(rowElement(view, r, variable("c")));
-  return {
-    place,
+  const loaded = context.roles.node((norm ?? prologue)?.inputs[0] ?? input.id);
+  const common = {
     taps: 1,
-    channels: view.type.channels,
     norm: norm === null ? null : { eps: norm.attrs.eps },
     prologue: prologue?.attrs.body ?? argument(0),
-    mean: meanOf(place, view.type, rowRanges(first.type, view.type.channels)),
     order: "taps first",
+  } as const;
+  if (loaded.op === "pool" && context.roles.isAveraged(loaded.id)) return { ...common, ...averaged(context, loaded) };
+  const view = context.view(loaded.id);
+  const place = oneRoot(rowElement(view, r, variable("c")));
+  const mean = meanOf(place, view.type, rowRanges(first.type, view.type.channels));
+  return { ...common, place, channels: view.type.channels, mean };
+};
+
+/** Rows of A that are each the mean of a window of tokens. */
+const averaged = (context: Context, pool: NodeOf<"pool">): Pick<ProductSource, "place" | "channels" | "mean"> => {
+  const x = context.view(pool.inputs[0]);
+  const { window } = pool.attrs;
+  const out = unflatten(pool.type.axes, variable("r"));
+  const placeOf = (element: Scalar): Place => {
+    const inside = unflatten(window, element);
+    const positions = window.map((each) => {
+      const { axis } = each;
+      return [axis, windowPosition(each, out[axis] ?? literal(0), inside[axis] ?? literal(0))] as const;
+    });
+    return x.grid({ ...out, ...Object.fromEntries(positions) }, variable("c"));
   };
+  const maxCount = window.reduce((product, { size }) => product * size, 1);
+  const place = placeOf(literal(0));
+  const ranges: Ranges = {
+    r: rowRanges(pool.type)["r"] ?? { min: 0, max: 0 },
+    c: { min: 0, max: pool.type.channels - 1 },
+    j: { min: 0, max: maxCount - 1 },
+  };
+  const offset = simplify(sub(placeOf(variable("j")).offset, place.offset), ranges);
+  if ([...variablesOf(offset)].some((name) => name !== "j"))
+    throw new Error("internal: elements to be averaged do not lie alike everywhere");
+  return { place, channels: pool.type.channels, mean: { count: literal(maxCount), maxCount, offset } };
 };
 
 /** The averaged rows of A are the prefix tokens, which stand in front of the grid's. */
@@ -127,7 +154,7 @@ const meanOf = (place: Place, type: TensorType, { r, n }: Ranges): GemmKernel["a
   return {
     count: add(1, mul(place.mean.count - 1, lt(variable("r"), averaged))),
     maxCount: place.mean.count,
-    step: step.value,
+    offset: mul(variable("j"), step.value),
   };
 };
 

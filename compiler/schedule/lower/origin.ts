@@ -127,6 +127,7 @@ const nameOf = (context: Context, id: ValueId): string => {
   if (node.op === "pointwise" && context.roles.isPrologue(id) && inner !== undefined)
     return bodyText(node.attrs.body, [nameOf(context, inner)]);
   if (node.op === "meanPrefix" && inner !== undefined) return `meanPrefix(${nameOf(context, inner)})`;
+  if (context.roles.isAveraged(id) && inner !== undefined) return `meanPool(${nameOf(context, inner)})`;
   if (context.roles.of(id).kind === "constant") return constantName(context, node);
   if (isViewOp(node.op) && node.op !== "withPrefix" && inner !== undefined) return nameOf(context, inner);
   return node.op === "attend" ? "attended" : "x";
@@ -180,11 +181,15 @@ export const launchWork = (context: Context, first: Node, result: ValueId, flops
   };
 };
 
-/** How many rows memory holds of a value: a prefix that is repeated lies there once, and one that a mean is taken of, whole. */
+/** How many rows memory holds of a value: a prefix that is repeated lies there once, and what a mean is taken of, whole. */
 const rowsHeld = (context: Context, node: Node): number => {
-  const isRead = node.op === "repeatPrefix" || node.op === "meanPrefix" || node.op === "channels";
-  if (!isRead || context.roles.of(node.id).kind !== "view") return rowsOf(node.type);
-  return rowsHeld(context, context.roles.node(node.inputs[0]));
+  const [inner] = node.inputs;
+  const isView = node.op === "repeatPrefix" || node.op === "meanPrefix" || node.op === "channels";
+  const isRead =
+    (isView && context.roles.of(node.id).kind === "view") ||
+    context.roles.isAveraged(node.id) ||
+    context.roles.isPrologue(node.id);
+  return isRead && inner !== undefined ? rowsHeld(context, context.roles.node(inner)) : rowsOf(node.type);
 };
 
 const linearIn = (batch: boolean, amount: number): Linear =>

@@ -2,7 +2,7 @@ import type { Graph, Node, NodeOf, ValueId } from "../../../ir/graph.ts";
 import type { WeightExpr } from "../../../ir/program.ts";
 import { variablesOf } from "../../../ir/scalarWalk.ts";
 import type { Scalar } from "../../../ir/scalar.ts";
-import { gridRows, prefixRows, type TensorType } from "../../../ir/types.ts";
+import { gridRows, prefixRows, sizeOf, type TensorType } from "../../../ir/types.ts";
 import { findConstants } from "../constants.ts";
 import { narrowestTile } from "../gemmTiles.ts";
 import { isViewOp } from "../view.ts";
@@ -21,7 +21,7 @@ export type Role =
   | { readonly kind: "assembled" }
   /** The kernel that starts at this node stores the value `result`: itself, or the pointwise op fused behind it. */
   | { readonly kind: "kernel"; readonly result: ValueId }
-  /** Swallowed: a normalisation by the products that read it, a pointwise op by the kernel in front of it or behind it. */
+  /** Swallowed: a normalisation or pooling by the products that read it, a pointwise op by the kernel in front of it or behind it. */
   | { readonly kind: "fused" };
 
 export type Roles = {
@@ -33,6 +33,8 @@ export type Roles = {
   readonly isPrologue: (id: ValueId) => boolean;
   /** What a kernel that starts at this node computes besides it, up to a product of few results. */
   readonly perceptron: (first: ValueId) => Perceptron | null;
+  /** Whether the one product that reads a pooling averages as it loads. */
+  readonly isAveraged: (id: ValueId) => boolean;
   /** The pointwise op behind a kernel's first node, if one is fused. */
   readonly epilogue: (id: ValueId) => NodeOf<"pointwise"> | null;
 };
@@ -56,6 +58,7 @@ export const assignRoles = (graph: Graph): Roles => {
   const open = new Map<ValueId, ValueId>();
   const inlined = new Set<ValueId>();
   const prologues = new Set<ValueId>();
+  const averaged = new Set<ValueId>();
   const epilogues = new Map<ValueId, NodeOf<"pointwise">>();
   const perceptrons = findPerceptrons(
     graph,
@@ -92,8 +95,12 @@ export const assignRoles = (graph: Graph): Roles => {
     else if (value.op === "pointwise" && joinsLoads(value, uses, node)) {
       roles.set(value.id, { kind: "fused" });
       prologues.add(value.id);
+    } else if (value.op === "pool" && isAveragedByReader(value, uses, node)) {
+      roles.set(value.id, { kind: "fused" });
+      averaged.add(value.id);
     } else {
-      const first = value.op === "pointwise" ? kernelInFront(value, uses, open, node) : null;
+      const isConstant = (id: ValueId): boolean => constants.has(id);
+      const first = value.op === "pointwise" ? kernelInFront(value, uses, open, node, isConstant) : null;
       if (first !== null && value.op === "pointwise") {
         roles.set(first, { kind: "kernel", result: value.id });
         roles.set(value.id, { kind: "fused" });
@@ -115,6 +122,7 @@ export const assignRoles = (graph: Graph): Roles => {
     isInlined: (id) => inlined.has(id),
     isPrologue: (id) => prologues.has(id),
     perceptron: (first) => byHead.get(first) ?? null,
+    isAveraged: (id) => averaged.has(id),
     epilogue: (id) => epilogues.get(id) ?? null,
     of: (id) => {
       const role = roles.get(id);
@@ -149,6 +157,32 @@ const joinsLoads = (value: NodeOf<"pointwise">, uses: Uses, node: (id: ValueId) 
   return (uses.get(value.id) ?? []).every((use) => use !== "output" && use.by.op === "linear" && use.input === 0);
 };
 
+/** Elements of a window that a product reads again and again, for each tile of its columns. */
+const mostAveraged = 4;
+
+/**
+ * A mean of small windows that lie inside of the grid is taken by the one product that reads it, or that reads a
+ * function of it. Where a view's elements lie may depend on more than a window's position; memory is regular.
+ */
+const isAveragedByReader = (value: NodeOf<"pool">, uses: Uses, node: (id: ValueId) => Node): boolean => {
+  const { kind, window } = value.attrs;
+  const elements = window.reduce((product, { size }) => product * size, 1);
+  const source = node(value.inputs[0]);
+  const isInside = window.every(({ axis, size, stride, dilation, before }) => {
+    const last = ((sizeOf(value.type, axis) ?? 1) - 1) * stride + (size - 1) * dilation;
+    return before === 0 && last < (sizeOf(source.type, axis) ?? 1);
+  });
+  if (kind !== "mean" || elements > mostAveraged || !isInside || isViewOp(source.op)) return false;
+  const reader = onlyReader(value.id, uses);
+  if (reader?.op === "pointwise") return joinsLoads(reader, uses, node) && onlyReader(reader.id, uses) !== null;
+  return reader?.op === "linear" && reader.inputs[1] !== value.id;
+};
+
+const onlyReader = (id: ValueId, uses: Uses): Node | null => {
+  const [use, other] = uses.get(id) ?? [];
+  return use === undefined || use === "output" || other !== undefined ? null : use.by;
+};
+
 /**
  * Whether a convolution is a product of tiles: all of its columns read the same channels, or the columns of each group
  * fill tiles of their own.
@@ -158,15 +192,21 @@ export const isProduct = ({ attrs, type }: NodeOf<"conv">): boolean =>
 
 const takesEpilogue = ({ op }: Node): boolean => ["conv", "linear", "normalize", "softmax", "attend"].includes(op);
 
-/** A convolution in small groups is a fold: a bias is added to its first term, and nothing else is done behind it. */
-const joins = (first: Node, { attrs: { body } }: NodeOf<"pointwise">): boolean =>
-  first.op !== "conv" ||
-  isProduct(first) ||
-  (body.kind === "binary" &&
+/**
+ * An attention applies functions of its result alone. A convolution in small groups is a fold: a bias is added to its
+ * first term, and nothing else is done behind it.
+ */
+const joins = (first: Node, { attrs: { body }, inputs }: NodeOf<"pointwise">): boolean => {
+  if (first.op === "attend") return inputs.length === 1;
+  if (first.op !== "conv" || isProduct(first)) return true;
+  return (
+    body.kind === "binary" &&
     body.op === "add" &&
     body.left.kind === "argument" &&
     body.right.kind === "argument" &&
-    body.left.index !== body.right.index);
+    body.left.index !== body.right.index
+  );
+};
 
 /** Points and weights that one sampling alone reads are computed where it reads them. */
 const placesPoints = (value: NodeOf<"pointwise">, uses: Uses): boolean => {
@@ -198,25 +238,32 @@ const isFolded = (value: NodeOf<"pointwise">, uses: Uses, node: (id: ValueId) =>
 };
 const readsPosition = (body: Scalar): boolean => [...variablesOf(body)].length > 0;
 
-/** The kernel whose epilogue a pointwise op joins: its only reader, at the same tokens and channels. */
+/**
+ * The kernel whose epilogue a pointwise op joins: its only reader, at the same tokens and channels. Of several it is the
+ * one that has to wait longest for what it reads: a shortcut may then be computed beside the start of what it is added to.
+ */
 const kernelInFront = (
   value: NodeOf<"pointwise">,
   uses: Uses,
   open: Map<ValueId, ValueId>,
   node: (id: ValueId) => Node,
+  isConstant: (id: ValueId) => boolean,
 ): ValueId | null => {
   // What depends on a token's place is a kernel of its own.
   if (variablesOf(value.attrs.body).size > 0) return null;
   const joined = value.inputs.filter(
-    (id) => open.has(id) && uses.get(id)?.length === 1 && sameElements(node(id).type, value.type),
+    (id) =>
+      open.has(id) &&
+      uses.get(id)?.length === 1 &&
+      sameElements(node(id).type, value.type) &&
+      (open.get(id) !== id || joins(node(id), value)),
   );
-  const last = joined.toSorted((a, b) => b - a)[0];
-  // An attention applies functions of its result alone.
-  if (last === undefined || (node(last).op === "attend" && value.inputs.length > 1)) return null;
-  const first = open.get(last);
-  if (first === undefined || (first === last && !joins(node(first), value))) return null;
-  open.delete(last);
-  return first;
+  const waitsFor = (id: ValueId): number =>
+    Math.max(...node(open.get(id) ?? id).inputs.filter((input) => !isConstant(input)));
+  const last = joined.toSorted((a, b) => waitsFor(b) - waitsFor(a) || b - a)[0];
+  const first = last === undefined ? undefined : open.get(last);
+  if (last !== undefined) open.delete(last);
+  return first ?? null;
 };
 
 export const sameRows = (a: TensorType, b: TensorType): boolean =>
