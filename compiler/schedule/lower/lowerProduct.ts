@@ -112,7 +112,8 @@ const sourceOf = (context: Context, first: NodeOf<"linear"> | NodeOf<"conv">): P
     prologue: prologue?.attrs.body ?? argument(0),
     order: "taps first",
   } as const;
-  if (loaded.op === "pool" && context.roles.isAveraged(loaded.id)) return { ...common, ...averaged(context, loaded) };
+  if (loaded.op === "pool" && context.roles.isAveraged(loaded.id))
+    return { ...common, ...averagedWindows(context, loaded) };
   const view = context.view(loaded.id);
   const place = oneRoot(rowElement(view, r, variable("c")));
   const mean = meanOf(place, view.type, rowRanges(first.type, view.type.channels));
@@ -120,7 +121,10 @@ const sourceOf = (context: Context, first: NodeOf<"linear"> | NodeOf<"conv">): P
 };
 
 /** Rows of A that are each the mean of a window of tokens. */
-const averaged = (context: Context, pool: NodeOf<"pool">): Pick<ProductSource, "place" | "channels" | "mean"> => {
+const averagedWindows = (
+  context: Context,
+  pool: NodeOf<"pool">,
+): Pick<ProductSource, "place" | "channels" | "mean"> => {
   const x = context.view(pool.inputs[0]);
   const { window } = pool.attrs;
   const out = unflatten(pool.type.axes, variable("r"));
