@@ -7,11 +7,14 @@ template <auto Kernel>
 struct Export;
 template <class... P, void (*Kernel)(P...)>
 struct Export<Kernel> {
-  template <size_t... I>
-  static void call(void* const* p, std::index_sequence<I...>) {
-    Kernel(*(typename std::remove_reference<P>::type*)p[I]...);
+  struct Call {
+    Call(const P&... arguments) { Kernel(arguments...); }
+  };
+  // In braces, arguments are evaluated from left to right.
+  static void run(void* const* p) {
+    size_t i = 0;
+    Call{*(const P*)p[i++]...};
   }
-  static void run(void* const* p) { call(p, std::index_sequence_for<P...>{}); }
   static constexpr uint32_t sizes[] = {(uint32_t)sizeof(P)..., 0};
   struct Offsets {
     uint32_t of[sizeof...(P) + 1];

@@ -1,9 +1,6 @@
 // The words of CUDA C++ that kernels use, for a host compiler.
 #pragma once
-#include <cmath>
-#include <cstring>
-#include <type_traits>
-#include <utility>
+#include "library.h"
 #define __global__
 #define __device__
 #define __host__
@@ -65,13 +62,13 @@ DEV float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}
 
 // As in CUDA, mixed integer types promote.
 template <class A, class B>
-DEV auto min(A a, B b) -> typename std::common_type<A, B>::type {
-  using T = typename std::common_type<A, B>::type;
+DEV auto min(A a, B b) -> decltype(true ? A() : B()) {
+  using T = decltype(true ? A() : B());
   return (T)b < (T)a ? (T)b : (T)a;
 }
 template <class A, class B>
-DEV auto max(A a, B b) -> typename std::common_type<A, B>::type {
-  using T = typename std::common_type<A, B>::type;
+DEV auto max(A a, B b) -> decltype(true ? A() : B()) {
+  using T = decltype(true ? A() : B());
   return (T)a < (T)b ? (T)b : (T)a;
 }
 DEV int __popc(uint32_t x) { return __builtin_popcount(x); }

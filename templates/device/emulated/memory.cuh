@@ -55,10 +55,20 @@ DEV void sts(uint32_t a, T v, emu::Site site = emu::here()) {
 
 // Atomics return the old value. Global memory is shared by the worker threads, so these are atomic on the host as well.
 namespace emu {
+template <size_t Bytes>
+struct WordOf;
+template <>
+struct WordOf<4> {
+  using type = uint32_t;
+};
+template <>
+struct WordOf<8> {
+  using type = uint64_t;
+};
 template <class T, class F>
 static inline T atomic_update(T* p, F next, Site site) {
   FOVEA_NOTE(p, sizeof(T), access_write | access_atomic);
-  using U = typename std::conditional<sizeof(T) == 4, uint32_t, uint64_t>::type;
+  using U = typename WordOf<sizeof(T)>::type;
   U old = __atomic_load_n((U*)p, __ATOMIC_RELAXED), wanted;
   T value;
   do {
