@@ -154,7 +154,7 @@ static FOVEA_INLINE void gather_b(float (&b)[16][8 * N], void* const* args, int 
     }
 }
 /** N column blocks from `first` on, for every row block. */
-template <Element E, int N>
+template <Element E, int N, bool Fused>
 static FOVEA_INLINE void multiply_here(void* const* args, const MmaArg& shape, int first) {
   constexpr int depth = E == Element::tf32 ? 8 : 16;
   MmaTile<N> tile;
@@ -170,7 +170,8 @@ static FOVEA_INLINE void multiply_here(void* const* args, const MmaArg& shape, i
         memcpy(&tile.c[g + 8][8 * n + 2 * t], d + 4 * n + 2, 8);
       }
     }
-    for (int n = 0; n < 8 * N; n += 8) multiply_block<depth>(&tile.c[0][n], 8 * N, &tile.a[0][0], &tile.b[0][n], 8 * N);
+    auto* multiply_all = Fused ? multiply_blocks_fused<depth> : multiply_blocks<depth>;
+    multiply_all(&tile.c[0][0], &tile.a[0][0], &tile.b[0][0], N, 8 * N);
     for (int lane = 0; lane < 32; lane++) {
       float* d = ((const MmaArg*)args[lane])->d + at;
       const int g = lane >> 2, t = lane & 3;
@@ -183,11 +184,11 @@ static FOVEA_INLINE void multiply_here(void* const* args, const MmaArg& shape, i
 }
 template <Element E, int N>
 FOVEA_AVX2 static void multiply_avx2(void* const* args, const MmaArg& shape, int first) {
-  multiply_here<E, N>(args, shape, first);
+  multiply_here<E, N, true>(args, shape, first);
 }
 template <Element E, int N>
 static void multiply_plain(void* const* args, const MmaArg& shape, int first) {
-  multiply_here<E, N>(args, shape, first);
+  multiply_here<E, N, false>(args, shape, first);
 }
 template <Element E, int N>
 static void multiply(void* const* args, const MmaArg& shape, int first) {

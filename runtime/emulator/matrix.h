@@ -2,10 +2,13 @@
 #pragma once
 #include "state.h"
 
-// The inner loops are compiled twice on x86-64, and have_avx2 picks. Both add in the same order and give the same bits.
+// The inner loops are compiled twice on x86-64, and have_avx2 picks. Both add in the same order and give the same bits:
+// elements have at most 11 significant bits, so that a product is exact and fused additions round as others do. (Only
+// products below 2^-126, which bf16 and tf32 have, lose bits where they are rounded by themselves.)
 #if defined(__x86_64__)
-#define FOVEA_AVX2 __attribute__((target("avx2")))
-static const bool have_avx2 = __builtin_cpu_supports("avx2");
+#include <immintrin.h>
+#define FOVEA_AVX2 __attribute__((target("avx2,fma")))
+static const bool have_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #else
 #define FOVEA_AVX2
 static const bool have_avx2 = false;
@@ -73,6 +76,35 @@ static FOVEA_INLINE void multiply_block(float* c, int c_pitch, const float* a, c
     for (int r = 0; r < 8; r++) *(Vector8*)(c + (i + r) * c_pitch) = sum[r];
   }
 }
+
+/** As above, for `blocks` blocks of 8 columns side by side. */
+template <int Depth>
+static void multiply_blocks(float* c, const float* a, const float* b, int blocks, int pitch) {
+  for (int n = 0; n < 8 * blocks; n += 8) multiply_block<Depth>(c + n, pitch, a, b + n, pitch);
+}
+#if defined(__x86_64__)
+template <int Depth>
+FOVEA_AVX2 static void multiply_blocks_fused(float* c, const float* a, const float* b, int blocks, int pitch) {
+  for (int n = 0; n < 8 * blocks; n += 8)
+    for (int i = 0; i < 16; i += 8) {
+      __m256 sum[8];
+#pragma GCC unroll 8
+      for (int r = 0; r < 8; r++) sum[r] = _mm256_load_ps(c + (i + r) * pitch + n);
+      for (int k = 0; k < Depth; k++) {
+        const __m256 row = _mm256_load_ps(b + k * pitch + n);
+#pragma GCC unroll 8
+        for (int r = 0; r < 8; r++) sum[r] = _mm256_fmadd_ps(_mm256_broadcast_ss(a + (i + r) * 16 + k), row, sum[r]);
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < 8; r++) _mm256_store_ps(c + (i + r) * pitch + n, sum[r]);
+    }
+}
+#else
+template <int Depth>
+static void multiply_blocks_fused(float* c, const float* a, const float* b, int blocks, int pitch) {
+  multiply_blocks<Depth>(c, a, b, blocks, pitch);
+}
+#endif
 
 uint32_t swizzled(uint32_t address, uint32_t mode);  // tensor_map.cpp
 

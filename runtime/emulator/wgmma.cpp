@@ -122,19 +122,20 @@ static FOVEA_INLINE void load_b(const WgmmaRecord& r, Block& b, WgmmaTile& tile)
       for (uint32_t j = 0; j < 8; j++) *(Vector8*)&tile.b[k + j][n] = block[j];
     }
 }
-template <Element E>
+template <Element E, bool Fused>
 static FOVEA_INLINE void multiply_here(const WgmmaRecord& r, Block& b, uint32_t first_row, WgmmaTile& t) {
   load_a<E>(r, b, first_row, t);
   load_b<E>(r, b, t);
-  for (int n = 0; n < r.operands.n; n += 8) multiply_block<16>(&t.c[0][n], 256, &t.a[0][0], &t.b[0][n], 256);
+  auto* multiply_all = Fused ? multiply_blocks_fused<16> : multiply_blocks<16>;
+  multiply_all(&t.c[0][0], &t.a[0][0], &t.b[0][0], r.operands.n / 8, 256);
 }
 template <Element E>
 FOVEA_AVX2 static void multiply_avx2(const WgmmaRecord& r, Block& b, uint32_t first_row, WgmmaTile& t) {
-  multiply_here<E>(r, b, first_row, t);
+  multiply_here<E, true>(r, b, first_row, t);
 }
 template <Element E>
 static void multiply_plain(const WgmmaRecord& r, Block& b, uint32_t first_row, WgmmaTile& t) {
-  multiply_here<E>(r, b, first_row, t);
+  multiply_here<E, false>(r, b, first_row, t);
 }
 
 /** Marks what an operand reads for the race check: whole swizzle rows, on behalf of lane 0. */
