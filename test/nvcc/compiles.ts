@@ -1,6 +1,8 @@
-import { describe, expect, it } from "vitest";
+import { expect, it } from "vitest";
+import { contentKey } from "../../compiler/toolchain/cache.ts";
+import { compileImages, type CompileProgress, type KernelSource } from "../../compiler/toolchain/compileImages.ts";
 import { findNvcc } from "../../compiler/toolchain/findTools.ts";
-import { compileImages, type KernelSource } from "../../compiler/toolchain/compileImages.ts";
+import { parsePtxasReport } from "../../compiler/toolchain/ptxasReport.ts";
 
 const targets = ["sm_80", "sm_90a"] as const;
 const nvcc = await findNvcc().catch((error: unknown) => {
@@ -8,20 +10,83 @@ const nvcc = await findNvcc().catch((error: unknown) => {
   return undefined;
 });
 
+/** A kernel, and the network that it is from. */
+export type Candidate = KernelSource & { readonly from?: string };
+
 /** Tests that each kernel compiles for an Ampere and a Hopper GPU without a spilled register or a note on performance. */
 export function describeCompiles(
   what: string,
-  kernels: readonly KernelSource[] | (() => Promise<readonly KernelSource[]>),
+  kernels: readonly Candidate[] | ((tell: (text: string) => void) => Promise<readonly Candidate[]>),
 ): void {
-  describe.skipIf(nvcc === undefined)(what, () => {
-    it.each(targets)("compile for %s and spill nothing", async (target) => {
-      const sources = typeof kernels === "function" ? await kernels() : kernels;
-      const images = await compileImages(sources, [target]);
-      const spills = images.flatMap(({ kernel, ptxas }) =>
-        ptxas === null || ptxas.spillBytes > 0 ? [`${kernel}: ${JSON.stringify(ptxas)}`] : [],
+  it.skipIf(nvcc === undefined)(`${what} compile for sm_80 and sm_90a and spill nothing`, async () => {
+    const tell = (text: string): void => void process.stdout.write(`${what}: ${text}\n`);
+    const distinct = distinctKernels(typeof kernels === "function" ? await kernels(tell) : kernels);
+    expect(distinct.size).toBeGreaterThan(0);
+    tell(`${distinct.size} distinct kernels`);
+    const images = await compileImages(together([...distinct.values()]), targets, { onProgress: progressOf(tell) });
+    const reports = images.flatMap(({ target, log }) => reportsOf(log).map((report) => ({ target, ...report })));
+    const wrong = reports.filter(({ ptxas }) => ptxas === undefined || ptxas.spillBytes > 0);
+    expect(
+      wrong.map(({ target, kernel, ptxas }) => `${distinct.get(kernel)?.from} ${target} ${JSON.stringify(ptxas)}`),
+    ).toEqual([]);
+    for (const target of targets)
+      expect(new Set(reports.filter((each) => each.target === target).map(({ kernel }) => kernel))).toEqual(
+        new Set(distinct.keys()),
       );
-      expect(images.length).toBeGreaterThan(0);
-      expect(spills).toEqual([]);
-    });
   });
+}
+
+/** Each kernel once, under a name made of its text: comments and names tell where one came from first. */
+function distinctKernels(kernels: readonly Candidate[]): ReadonlyMap<string, Candidate> {
+  const found = new Map<string, Candidate>();
+  for (const { name, family, source, from = "" } of kernels) {
+    const text = source.replaceAll(/^\/\/.*\n/gm, "");
+    const renamed = (to: string): string => text.replaceAll(new RegExp(`\\b${name}\\b`, "g"), to);
+    const key = `${family}_${contentKey(renamed("kernel")).slice(0, 12)}`;
+    if (!found.has(key)) found.set(key, { name: key, family, source: renamed(key), from: `${from} ${name}`.trim() });
+  }
+  return found;
+}
+
+/**
+ * The kernels in few texts: reading CUDA's own headers takes nvcc longer than most kernels do. Kernels of one text include
+ * the same, as headers of two families may use a name twice; and which text a kernel is in depends on its own text alone,
+ * so that a change leaves most of the cache in use.
+ */
+function together(kernels: readonly Candidate[]): readonly KernelSource[] {
+  const groups = new Map<string, { readonly name: string; readonly family: string; readonly members: Candidate[] }>();
+  for (const kernel of kernels.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+    const { name, family, source } = kernel;
+    const key = `${family}_${contentKey(...(source.match(include) ?? [])).slice(0, 4)}_${name.slice(-1)}`;
+    const group = groups.get(key) ?? { name: key, family, members: [] };
+    groups.set(key, group);
+    group.members.push(kernel);
+  }
+  return [...groups.values()].map(({ name, family, members }) => {
+    const bodies = members.map((each) => `namespace of_${each.name} {\n${each.source.replaceAll(include, "")}}\n`);
+    return { name, family, source: [...(members[0]?.source.match(include) ?? []), ...bodies].join("\n") };
+  });
+}
+const include = /^#include .*$/gm;
+
+/** What ptxas says of each kernel of a text. */
+function reportsOf(
+  log: string,
+): readonly { readonly kernel: string; readonly ptxas: ReturnType<typeof parsePtxasReport> }[] {
+  return log
+    .split("Compiling entry function '")
+    .slice(1)
+    .map((text) => ({ kernel: text.slice(0, text.indexOf("'")), ptxas: parsePtxasReport(text) }));
+}
+
+/** Says how far it is, ten times. */
+function progressOf(tell: (text: string) => void): (progress: CompileProgress) => void {
+  const start = performance.now();
+  let cachedSoFar = 0;
+  return ({ done, total, cached }) => {
+    if (cached) cachedSoFar++;
+    if (Math.floor((10 * done) / total) === Math.floor((10 * (done - 1)) / total)) return;
+    const seconds = ((performance.now() - start) / 1000).toFixed(0);
+    tell(`${done} of ${total} texts, ${cachedSoFar} from the cache, ${seconds} s`);
+  };
 }
