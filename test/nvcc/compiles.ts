@@ -1,10 +1,14 @@
 import { expect, it } from "vitest";
 import { contentKey } from "../../compiler/toolchain/cache.ts";
-import { compileImages, type CompileProgress, type KernelSource } from "../../compiler/toolchain/compileImages.ts";
+import {
+  compileImages,
+  type CompileProgress,
+  type ImageTarget,
+  type KernelSource,
+} from "../../compiler/toolchain/compileImages.ts";
 import { findNvcc } from "../../compiler/toolchain/findTools.ts";
 import { parsePtxasReport } from "../../compiler/toolchain/ptxasReport.ts";
 
-const targets = ["sm_80", "sm_90a"] as const;
 const nvcc = await findNvcc().catch((error: unknown) => {
   process.stdout.write(`skipped: ${error instanceof Error ? error.message : String(error)}\n`);
   return undefined;
@@ -17,8 +21,9 @@ export type Candidate = KernelSource & { readonly from?: string };
 export function describeCompiles(
   what: string,
   kernels: readonly Candidate[] | ((tell: (text: string) => void) => Promise<readonly Candidate[]>),
+  targets: readonly ImageTarget[] = ["sm_80", "sm_90a"],
 ): void {
-  it.skipIf(nvcc === undefined)(`${what} compile for sm_80 and sm_90a and spill nothing`, async () => {
+  it.skipIf(nvcc === undefined)(`${what} compile for ${targets.join(" and ")} and spill nothing`, async () => {
     const tell = (text: string): void => void process.stdout.write(`${what}: ${text}\n`);
     const distinct = distinctKernels(typeof kernels === "function" ? await kernels(tell) : kernels);
     expect(distinct.size).toBeGreaterThan(0);
@@ -50,24 +55,42 @@ function distinctKernels(kernels: readonly Candidate[]): ReadonlyMap<string, Can
 
 /**
  * The kernels in few texts: reading CUDA's own headers takes nvcc longer than most kernels do. Kernels of one text include
- * the same, as headers of two families may use a name twice; and which text a kernel is in depends on its own text alone,
- * so that a change leaves most of the cache in use.
+ * the same, as headers of two families may use a name twice; and which text a kernel is in depends on its own text and
+ * hardly on the others, so that a change leaves most of the cache in use.
  */
 function together(kernels: readonly Candidate[]): readonly KernelSource[] {
-  const groups = new Map<string, { readonly name: string; readonly family: string; readonly members: Candidate[] }>();
-  for (const kernel of kernels.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
-    const { name, family, source } = kernel;
-    const key = `${family}_${contentKey(...(source.match(include) ?? [])).slice(0, 4)}_${name.slice(-1)}`;
-    const group = groups.get(key) ?? { name: key, family, members: [] };
-    groups.set(key, group);
-    group.members.push(kernel);
-  }
-  return [...groups.values()].map(({ name, family, members }) => {
-    const bodies = members.map((each) => `namespace of_${each.name} {\n${each.source.replaceAll(include, "")}}\n`);
-    return { name, family, source: [...(members[0]?.source.match(include) ?? []), ...bodies].join("\n") };
+  const sorted = kernels.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  const kinds = grouped(sorted, ({ family, source }) => `${family}_${contentKey(...includesOf(source)).slice(0, 4)}`);
+  return [...kinds].flatMap(([kind, alike]) => {
+    const texts = Math.ceil(alike.length / 16);
+    return [...grouped(alike, ({ name }) => `${kind}_${parseInt(name.slice(-6), 16) % texts}`)].map(
+      ([name, [first, ...others]]) => ({
+        name,
+        family: first.family,
+        source: [...includesOf(first.source), ...[first, ...others].map(inNamespace)].join("\n"),
+      }),
+    );
   });
 }
+
+/** What is in the global scope of the kernel's own text is in the namespace here. */
+function inNamespace({ name, source }: Candidate): string {
+  const body = source.replaceAll(include, "").replaceAll(/(?<![\w>])::(?=\w)/g, `of_${name}::`);
+  return `namespace of_${name} {\n${body}}\n`;
+}
+
+const includesOf = (source: string): readonly string[] => source.match(include) ?? [];
 const include = /^#include .*$/gm;
+
+function grouped<T>(items: readonly T[], keyOf: (item: T) => string): ReadonlyMap<string, readonly [T, ...T[]]> {
+  const groups = new Map<string, [T, ...T[]]>();
+  for (const item of items) {
+    const group = groups.get(keyOf(item));
+    if (group === undefined) groups.set(keyOf(item), [item]);
+    else group.push(item);
+  }
+  return groups;
+}
 
 /** What ptxas says of each kernel of a text. */
 function reportsOf(
