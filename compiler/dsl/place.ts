@@ -52,10 +52,18 @@ function placeInText(stack: string): CodePlace | null {
   return null;
 }
 
+const originalPlaces = new Map<string, CodePlace>();
 const sourceMaps = new Map<string, SourceMap | undefined>();
 
 /** From the emitted file to the author's; needs source maps enabled before the emitted file was imported. */
 function originalPlace(file: string, line: number, column: number): CodePlace {
+  const key = `${file}:${line}:${column}`;
+  const place = originalPlaces.get(key) ?? findOriginalPlace(file, line, column);
+  originalPlaces.set(key, place);
+  return place;
+}
+
+function findOriginalPlace(file: string, line: number, column: number): CodePlace {
   if (!sourceMaps.has(file)) sourceMaps.set(file, findSourceMap(file));
   const entry = sourceMaps.get(file)?.findEntry(line - 1, column - 1);
   return entry !== undefined && "originalSource" in entry

@@ -5,6 +5,7 @@ import { CompileError, type Diagnostic, diagnostic } from "../diagnostics.ts";
 import { readable } from "../dsl/place.ts";
 import { markLambdas } from "./markLambdas.ts";
 import { emittedFolder, type EmittedFile } from "./modelCache.ts";
+import { bundledPackage, packageInOneFile, packageManifest } from "./oneFile.ts";
 
 export type CheckedModel = {
   /** The emitted module of the model file itself. */
@@ -15,9 +16,8 @@ export type CheckedModel = {
 };
 
 /** Whichever runs: the built library or its sources. */
-const library = import.meta.url.endsWith(".ts")
-  ? new URL("../dsl/index.ts", import.meta.url)
-  : new URL("../dsl/index.js", import.meta.url);
+const fromSources = import.meta.url.endsWith(".ts");
+const library = fromSources ? new URL("../dsl/index.ts", import.meta.url) : new URL("../dsl/index.js", import.meta.url);
 const libraryTypes = fileURLToPath(library).replace(/\.js$/, ".d.ts");
 const libraryFolder = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -36,8 +36,10 @@ export function checkModel(file: string): CheckedModel {
   );
   if (isWrong) reportTypes(openProject(file, tsconfig, {}).getProgram().compilerObject);
 
-  const inputs = [...own.map(({ fileName }) => fileName), ...(tsconfig === undefined ? [] : [tsconfig])];
+  const manifest = !fromSources && own.some(importsPackage) ? packageManifest(file) : undefined;
+  const inputs = [...own.map(({ fileName }) => fileName), tsconfig, manifest].filter((each) => each !== undefined);
   const root = emittedFolder(file, inputs);
+  const bundle = join(root, `${packageInOneFile}.mjs`);
   const emitted: EmittedFile[] = [];
   const problems: Diagnostic[] = [];
   for (const source of own) {
@@ -45,13 +47,17 @@ export function checkModel(file: string): CheckedModel {
       file: readable(source.fileName),
       url: pathToFileURL(source.fileName).href,
       report: (problem) => problems.push(problem),
-      resolve: (specifier) => resolveImport(specifier, source.fileName, program.getCompilerOptions()),
+      resolve: (specifier) =>
+        manifest !== undefined && specifier === packageInOneFile
+          ? pathToFileURL(bundle).href
+          : resolveImport(specifier, source.fileName, program.getCompilerOptions()),
     });
     program.emit(source, (path, text) => emitted.push(placed(root, path, text, source.fileName)), undefined, false, {
       before: [mark],
     });
   }
   if (problems.length > 0) throw new CompileError(problems);
+  if (manifest !== undefined) emitted.push({ path: bundle, text: bundledPackage(file) });
   return { entry: join(root, file.replace(/\.([cm]?)tsx?$/, ".$1js")), inputs, emitted };
 }
 
@@ -97,6 +103,14 @@ const ownFiles = (program: ts.Program): readonly ts.SourceFile[] =>
     );
 const isLibrary = (file: string): boolean =>
   ["compiler/", "ir/"].some((folder) => file.startsWith(join(libraryFolder, folder)));
+
+const importsPackage = (source: ts.SourceFile): boolean =>
+  source.statements.some(
+    (each) =>
+      ts.isImportDeclaration(each) &&
+      ts.isStringLiteral(each.moduleSpecifier) &&
+      each.moduleSpecifier.text === packageInOneFile,
+  );
 
 function reportTypes(program: ts.Program): void {
   const found = ts.getPreEmitDiagnostics(program).filter(({ file }) => file === undefined || !isLibrary(file.fileName));

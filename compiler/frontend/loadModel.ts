@@ -41,7 +41,7 @@ async function emittedModule(path: string): Promise<string> {
   const { checkModel } = await import("./checkModel.ts");
   const { entry, inputs, emitted } = checkModel(path);
   if (fromSources) return path;
-  writeCachedModel(path, entry, inputs, emitted);
+  await writeCachedModel(path, entry, inputs, emitted);
   return entry;
 }
 

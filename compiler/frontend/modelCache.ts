@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import writeFileAtomic from "write-file-atomic";
 
 /** A model that was checked and emitted: valid while the files it was made of are the same. */
 export type CachedModel = {
@@ -32,15 +31,15 @@ export function readCachedModel(file: string): CachedModel | undefined {
 }
 
 /** Keeps what was emitted; each file appears whole or not at all, so that processes may do this at once. */
-export function writeCachedModel(
+export async function writeCachedModel(
   file: string,
   entry: string,
   inputs: readonly string[],
   emitted: readonly EmittedFile[],
-): void {
-  for (const { path, text } of emitted) writeWhole(path, text);
+): Promise<void> {
+  for (const { path, text } of emitted) await writeWhole(path, text);
   const cached: CachedModel = { entry, inputs: inputs.map((input) => ({ file: input, hash: hashOfFile(input) })) };
-  writeWhole(manifestPath(file), JSON.stringify(cached));
+  await writeWhole(manifestPath(file), JSON.stringify(cached));
 }
 
 /** The folder of what is emitted from these files by this compiler. */
@@ -49,9 +48,11 @@ export const emittedFolder = (file: string, inputs: readonly string[]): string =
 
 const manifestPath = (file: string): string => join(cacheFolder(file), `${hash(`${compilerHash()}\n${file}`)}.json`);
 
-function writeWhole(path: string, text: string): void {
+async function writeWhole(path: string, text: string): Promise<void> {
   mkdirSync(dirname(path), { recursive: true });
-  writeFileAtomic.sync(path, text);
+  // Only here: a model that is known is not written.
+  const { default: writeFileAtomic } = await import("write-file-atomic");
+  await writeFileAtomic(path, text);
 }
 
 const hash = (data: string | Buffer): string => createHash("sha256").update(data).digest("hex").slice(0, 24);

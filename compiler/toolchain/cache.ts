@@ -3,7 +3,6 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
-import { lock } from "proper-lockfile";
 import { ToolError } from "./toolError.ts";
 
 /** Where compiled things are kept: `FOVEA_CACHE`, the nearest `node_modules/.cache/fovea`, or `~/.cache/fovea`. */
@@ -101,6 +100,8 @@ async function replaceFolder(root: string, fresh: string, folder: string): Promi
 async function lockEntry(root: string, folder: string): Promise<() => Promise<void>> {
   try {
     await mkdir(dirname(folder), { recursive: true });
+    // Only here: what is in the cache already needs none.
+    const { lock } = await import("proper-lockfile");
     const release = await lock(folder, {
       realpath: false,
       lockfilePath: `${folder}.lock`,

@@ -16,7 +16,7 @@ export async function findNvcc(environment: NodeJS.ProcessEnv = process.env): Pr
     "/usr/local/cuda/bin/nvcc",
   ];
   return findTool("the CUDA compiler (nvcc)", candidates.filter(isGiven), environment, {
-    hint: "install the CUDA toolkit (12.0 or later) and put its bin folder on PATH, or set CUDA_HOME; without a GPU, compile for the emulated device: --target emulated",
+    hint: "install the CUDA toolkit (12.0 or later) and put its bin folder on PATH, or set CUDA_HOME; without a GPU, compile for the emulated device: --arch emulated",
   });
 }
 
