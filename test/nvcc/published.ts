@@ -1,5 +1,5 @@
 import axialDeeplab from "../../models/axialDeeplab.ts";
-import dac from "../../models/dac.ts";
+import deepAmortizedClustering from "../../models/deepAmortizedClustering.ts";
 import dat from "../../models/dat.ts";
 import deformable from "../../models/deformable.ts";
 import deformableDetr from "../../models/deformableDetr.ts";
@@ -19,7 +19,7 @@ export const systems: { readonly [system: string]: Model } = {
   "video-swin": videoSwin,
   vtn,
   "set-transformer": setTransformer,
-  dac,
+  dac: deepAmortizedClustering,
   "axial-deeplab": axialDeeplab,
   "non-local": nonLocal,
   deformable,
@@ -88,7 +88,7 @@ export const published: readonly Published[] = [
   ),
   ...of(deformableVideoTransformer, [{ config: { depth: 2 } }]),
   ...of(setTransformer, [{ entry: "PointCloudSetTransformer", preset: "modelnet" }]),
-  ...of(dac, [
+  ...of(deepAmortizedClustering, [
     { entry: "MinFilteringNetwork", config: { points: 1000 } },
     { entry: "AnchoredFilteringNetwork", config: { points: 1000 } },
   ]),
