@@ -3,9 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { cacheFolder } from "../../compiler/toolchain/cache.ts";
 import { root } from "./fovea.ts";
 
-// models/TUTORIAL.md does what it says: its files are written and its commands run, in order.
+// models/TUTORIAL.md does what it says: its files are written and its commands run, in order. The emulated device is the one
+// that other tests have built; what the tutorial itself makes is cached beside it.
 
 const text = readFileSync(join(root, "models/TUTORIAL.md"), "utf8");
 const blocks = [...text.matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(([, language = "", content = ""]) => ({
@@ -40,7 +42,8 @@ it("runs from the model to C and Node with equal bits", { timeout: 300_000 }, as
       files.push(file ?? "");
       continue;
     }
-    const run = await execa("bash", ["-e", "-o", "pipefail", "-c", content], { cwd: scratch, reject: false });
+    const options = { cwd: scratch, reject: false, env: { FOVEA_CACHE: cacheFolder() } } as const;
+    const run = await execa("bash", ["-e", "-o", "pipefail", "-c", content], options);
     expect(run.exitCode, `${content}\n${run.stdout}\n${run.stderr}`).toBe(0);
     said.push(run.stdout);
   }
