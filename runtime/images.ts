@@ -7,7 +7,8 @@ export type Image = { readonly target: string; readonly path: string };
 
 /**
  * The image of a kernel that suits a device: made for exactly this architecture with its special instructions (sm_90a),
- * else the newest binary of the same major version that is not newer than the device, else the newest PTX.
+ * else the newest binary of the same major version (or family: sm_100f) that is not newer than the device, else the newest
+ * PTX.
  */
 export const chooseImage = (kernel: Kernel, device: DeviceInfo): Image => {
   let best: { readonly image: Image; readonly rank: number } | null = null;
@@ -34,7 +35,7 @@ export const architectureOf = (device: DeviceInfo): string => {
 /** Higher suits better; null does not run at all. Unknown targets do not run. */
 const rankTarget = (target: string, device: DeviceInfo): number | null => {
   if (target === "emulated") return device.kind === "emulated" ? 0 : null;
-  const parsed = /^(sm|compute)_(\d+)(\d)(a?)$/.exec(target);
+  const parsed = /^(sm|compute)_(\d+)(\d)([af]?)$/.exec(target);
   if (parsed === null || device.kind === "emulated") return null;
   const [, form, majorText, minorText, special] = parsed;
   const [major, minor] = [Number(majorText), Number(minorText)];
@@ -47,5 +48,5 @@ const rankTarget = (target: string, device: DeviceInfo): number | null => {
         ? major === own.major && minor <= own.minor
         : major < own.major || (major === own.major && minor <= own.minor);
   if (!runs) return null;
-  return (isBinary ? 10_000 : 0) + (major * 10 + minor) * 10 + (special === "a" ? 1 : 0);
+  return (isBinary ? 10_000 : 0) + (major * 10 + minor) * 10 + (special === "" ? 0 : 1);
 };

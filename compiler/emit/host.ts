@@ -268,7 +268,7 @@ function imageViews({ images }: Kernel, kernel: number): readonly ImageView[] {
       kind: form === "sm" ? "BINARY" : "PTX",
       major: Number(major),
       minor: Number(minor),
-      exact: special === "" ? 0 : 1,
+      exact: special === "a" ? 1 : 0,
     };
   });
 }

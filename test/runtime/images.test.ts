@@ -35,6 +35,10 @@ describe("choosing an image", () => {
     expect(targetOn(8, 9, "sm_80", "sm_86", "sm_90a", "compute_80")).toBe("sm_86");
     expect(targetOn(8, 6, "sm_80", "sm_89")).toBe("sm_80");
   });
+  test("takes a binary of the device's family, before one without the family's instructions", () => {
+    expect(targetOn(10, 3, "sm_90a", "sm_100", "sm_100f", "compute_90")).toBe("sm_100f");
+    expect(targetOn(12, 0, "sm_100f", "compute_90")).toBe("compute_90");
+  });
   test("never takes a binary of another major version, nor sm_90a on a newer device", () => {
     expect(targetOn(12, 0, "sm_80", "sm_90a", "compute_80", "compute_90a")).toBe("compute_80");
     expect(targetOn(10, 0, "sm_90a", "compute_75", "compute_90")).toBe("compute_90");
