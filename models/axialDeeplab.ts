@@ -28,13 +28,14 @@ import {
   unused,
 } from "fovea";
 import { z } from "zod";
+import { AttentionConfig, BlockConfig, expansion, NetConfig, type Stage, stagesOf, widthOf } from "./axialConfig.ts";
 import { DecoderConfig, PanopticDeepLabDecoder } from "./panopticDeeplab.ts";
 import { mapsOf, PanopticPostProcessing, PostProcessingConfig } from "./panopticPostProcessing.ts";
 
 type Map = Grid<"h" | "w">;
 const asMap = "b c h w";
 
-type AttentionConfig = {
+type Attended = {
   readonly planes: number;
   readonly groups: number;
   /** Positions of the line, and the reach of the table. */
@@ -62,7 +63,7 @@ class Norm extends Module<{ readonly channels: number }> {
  * Position-sensitive attention along one axis (section 3.2). The three parts of a score, q·k, q·r and k·r, are normalised
  * apart; what they are shifted by is the same for all keys and falls out of the softmax.
  */
-class AxialAttention extends Module<AttentionConfig> {
+class AxialAttention extends Module<Attended> {
   qkv_transform = new Linear(2 * this.config.planes, { bias: false });
   bn_qkv = new BatchNorm();
   bn_similarity = new Norm({ channels: 3 * this.config.groups });
@@ -182,34 +183,9 @@ class AxialAttention extends Module<AttentionConfig> {
   }
 }
 
-const count = z.int().positive();
-const Extent = z.object({ h: count, w: count });
-const AttentionConfig = z.strictObject({
-  in_planes: count,
-  out_planes: count,
-  groups: count,
-  /** The length of the axis. */
-  kernel_size: count,
-  stride: count.default(1),
-  width: z.boolean().default(false),
-  extent: Extent,
-});
-
-const BlockConfig = z.strictObject({
-  inplanes: count,
-  planes: count,
-  stride: count.default(1),
-  groups: count.default(1),
-  base_width: count.default(64),
-  kernel_size: count.default(56),
-});
-type BlockConfig = z.infer<typeof BlockConfig>;
-/** A block gives twice as many channels as it has planes. */
-const expansion = 2;
-
 /** A residual block: fewer channels, attention along the height, then the width, more channels again. */
 class AxialBlock extends Module<BlockConfig> {
-  width = Math.floor(this.config.planes * (this.config.base_width / 64));
+  width = widthOf(this.config.planes, this.config.base_width);
   attention = { planes: this.width, groups: this.config.groups, span: this.config.kernel_size };
   conv_down = new Linear(this.width, { bias: false });
   bn1 = new BatchNorm();
@@ -242,19 +218,6 @@ class AxialBlock extends Module<BlockConfig> {
   }
 }
 
-const NetConfig = z.strictObject({
-  layers: z.tuple([count, count, count, count]).default([3, 4, 6, 3]),
-  num_classes: count.default(1000),
-  groups: count.default(8),
-  width_per_group: count.default(64),
-  /** What the published widths are multiplied with. */
-  s: z.number().positive().default(0.5),
-  resolution: count.default(224),
-  /** Of the last three layers: whether they keep the extents of the layer before. */
-  replace_stride_with_dilation: z.tuple([z.boolean(), z.boolean(), z.boolean()]).default([false, false, false]),
-});
-type NetConfig = z.infer<typeof NetConfig>;
-
 /** An Axial-ResNet without its classifier. */
 abstract class Backbone extends Module<NetConfig> {
   stem = Math.floor(64 * this.config.s);
@@ -276,21 +239,20 @@ abstract class Backbone extends Module<NetConfig> {
   }
 
   private layer(index: number) {
-    const { layers, groups, width_per_group, s, resolution, replace_stride_with_dilation } = this.config;
-    const planes = (of: number) => Math.floor(128 * 2 ** of * s);
-    const stride = index === 0 || replace_stride_with_dilation[index - 1] === true ? 1 : 2;
-    // What published code writes for images of 224.
-    const span = Math.floor((([56, 56, 28, 14][index] ?? 14) * resolution) / 224);
+    const { groups, width_per_group } = this.config;
+    const stages = stagesOf(this.config);
+    const { blocks, planes, stride, span } = stages[index] as Stage;
+    const before = stages[index - 1]?.planes;
     return repeat(
-      layers[index] ?? 1,
+      blocks,
       (block) =>
         new AxialBlock({
-          inplanes: block > 0 ? expansion * planes(index) : index === 0 ? this.stem : expansion * planes(index - 1),
-          planes: planes(index),
+          inplanes: block > 0 ? expansion * planes : before === undefined ? this.stem : expansion * before,
+          planes,
           stride: block === 0 ? stride : 1,
           groups,
           base_width: width_per_group,
-          kernel_size: block === 0 ? span : Math.floor(span / stride),
+          kernel_size: block === 0 ? span : span / stride,
         }),
     );
   }
@@ -306,7 +268,14 @@ class AxialAttentionNet extends Backbone {
   }
 }
 
-const WholeConfig = z.strictObject({ backbone: NetConfig, decoder: DecoderConfig });
+const WholeConfig = z
+  .strictObject({ backbone: NetConfig, decoder: DecoderConfig })
+  .superRefine(({ backbone, decoder }, context) => {
+    const { resolution } = backbone;
+    if (decoder.input_shape.every((size) => size === resolution)) return;
+    const message = `it is ${decoder.input_shape.join(" x ")}, and the backbone's lines are those of ${resolution} x ${resolution}`;
+    context.addIssue({ code: "custom", path: ["decoder", "input_shape"], message });
+  });
 type WholeConfig = z.infer<typeof WholeConfig>;
 
 class Features extends Backbone {
@@ -339,7 +308,7 @@ const featuresOf = (inputs: Shapes) => ({
 });
 const FeatureConfig = DecoderConfig.extend({
   /** Channels, height and width of each feature. */
-  features: z.record(z.string(), z.tuple([count, count, count])),
+  features: z.record(z.string(), z.tuple([z.int().positive(), z.int().positive(), z.int().positive()])),
 });
 /** A module as a network of one map. */
 const alone = <M extends object>(module: M, run: (x: Map) => Map) => ({
