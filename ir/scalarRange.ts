@@ -32,6 +32,9 @@ export const rangeOf = (expr: Scalar, ranges: Ranges): Interval => {
     case "unary":
       return unaryRange(expr.op, rangeOf(expr.of, ranges));
     case "binary":
+      if (expr.op === "mul" && isSame(expr.left, expr.right)) return powerRange(rangeOf(expr.left, ranges), 2);
+      if (expr.op === "pow" && expr.right.kind === "number")
+        return outwardsOf(powerRange(rangeOf(expr.left, ranges), expr.right.value));
       return binaryRange(
         expr.op,
         rangeOf(expr.left, ranges),
@@ -47,6 +50,31 @@ export const rangeOf = (expr: Scalar, ranges: Ranges): Interval => {
       return { min: Math.min(then.min, otherwise.min), max: Math.max(then.max, otherwise.max) };
     }
   }
+};
+
+/** Whether they are written alike. */
+const isSame = (a: Scalar, b: Scalar): boolean => {
+  if (a === b) return true;
+  switch (a.kind) {
+    case "number":
+      return b.kind === "number" && a.value === b.value;
+    case "variable":
+      return b.kind === "variable" && a.name === b.name;
+    case "unary":
+      return b.kind === "unary" && a.op === b.op && isSame(a.of, b.of);
+    case "binary":
+      return b.kind === "binary" && a.op === b.op && isSame(a.left, b.left) && isSame(a.right, b.right);
+    default:
+      return false;
+  }
+};
+
+/** Of whole powers: an even one is nowhere below 0, and least where its base comes nearest to it. */
+const powerRange = (x: Interval, exponent: number): Interval => {
+  if (!Number.isInteger(exponent) || exponent < 1) return everything;
+  const [a, b] = [x.min ** exponent, x.max ** exponent];
+  if (exponent % 2 === 1) return { min: a, max: b };
+  return { min: x.min <= 0 && x.max >= 0 ? 0 : Math.min(a, b), max: Math.max(a, b) };
 };
 
 /** What a condition comes to wherever its variables are in range. */
@@ -120,6 +148,7 @@ const unaryRange = (op: UnaryOp, x: Interval): Interval => {
   }
 };
 
+const outwardsOf = ({ min, max }: Interval): Interval => outwards(min, max);
 const outwards = (min: number, max: number): Interval => ({
   min: min - Math.abs(min) * 1e-14,
   max: max + Math.abs(max) * 1e-14,

@@ -1,4 +1,5 @@
-import type { AttentionPlan, Job, Side } from "../schedule/attention/plan.ts";
+import type { AttentionPlan, Job } from "../schedule/attention/plan.ts";
+import type { Side } from "../schedule/attention/side.ts";
 import { headFactor } from "../schedule/attention/headFactor.ts";
 import { recordFloats, recordsBefore } from "../schedule/attention/split.ts";
 import { rowBytes } from "../schedule/attention/tiles.ts";
@@ -189,13 +190,23 @@ const keyRows = (text: JobText, k: RowAccess, v: RowAccess): Pick<JobView, "load
 const jobComment = ({ queries, groups }: Job): string => {
   const who = { all: "All queries", grid: "The grid's queries", prefix: "The queries of prefix tokens" }[queries];
   if (groups.axes.length === 0) return `${who}, in one group.`;
-  const parts = groups.axes.map(({ axis, part }) => {
-    if (part.kind === "same") return `one ${axis}`;
-    return part.kind === "window"
-      ? `a window of ${part.size} on ${axis}`
-      : `the ${axis} congruent modulo ${part.stride}`;
+  const parts = groups.axes.flatMap(({ axis, part }): readonly string[] => {
+    switch (part.kind) {
+      case "same":
+        return [`one ${axis}`];
+      case "window":
+        return [`a window of ${part.size} on ${axis}`];
+      case "residue":
+        return [`the ${axis} congruent modulo ${part.stride}`];
+      case "tile":
+        return part.stride === 1 ? [] : [`the ${axis} congruent modulo ${part.stride}`];
+    }
   });
-  return `${who}; tokens of a group share ${parts.join(", ")}.`;
+  const near = groups.axes.flatMap(({ axis, part }) => (part.kind === "tile" ? [`${part.size} on ${axis}`] : []));
+  const shared = parts.length === 0 ? "" : `; tokens of a group share ${parts.join(", ")}`;
+  return near.length === 0
+    ? `${who}${shared}.`
+    : `${who}, in boxes of ${near.join(", ")} and with the keys that a box sees${shared}.`;
 };
 
 const slotsComment = ({ query, key, groupsPerBlock }: Job): string => {

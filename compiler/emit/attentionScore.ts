@@ -6,7 +6,7 @@ import { walkScalar } from "../../ir/scalarWalk.ts";
 import { invariant } from "../diagnostics.ts";
 import { groupRanges } from "../schedule/attention/groups.ts";
 import type { JobLengths } from "../schedule/attention/jobLengths.ts";
-import { pairRanges } from "../schedule/attention/plan.ts";
+import { pairRanges } from "../schedule/attention/keep.ts";
 import { asFloat } from "./attentionRows.ts";
 import {
   blockScope,

@@ -1,5 +1,6 @@
 import { partName } from "../schedule/attention/groups.ts";
-import { pairRanges, type AttentionPlan, type Job } from "../schedule/attention/plan.ts";
+import { pairRanges } from "../schedule/attention/keep.ts";
+import type { AttentionPlan, Job } from "../schedule/attention/plan.ts";
 import type { AttentionKernel } from "../schedule/kernels.ts";
 import { variablesOf } from "../../ir/scalarWalk.ts";
 import type { Ranges } from "../../ir/scalarRange.ts";
@@ -105,7 +106,12 @@ export const blockScope = ({ job }: JobText, ranges: Ranges): CudaScope => {
 export const blockMember = ({ groups }: Job, name: string): string => {
   const found = groups.axes.find(({ axis }) => partName(axis) === name);
   if (found === undefined) return name;
-  const names = { same: found.axis, window: `window_${found.axis}`, residue: `phase_${found.axis}` };
+  const names = {
+    same: found.axis,
+    window: `window_${found.axis}`,
+    residue: `phase_${found.axis}`,
+    tile: `tile_${found.axis}`,
+  };
   return fieldOf(names[found.part.kind]);
 };
 

@@ -113,6 +113,47 @@ const drawNear =
         .tuple(numbers(axes, 0, 5), fc.integer({ min: 1, max: 3 }))
         .map(([radius, dilation]) => near(radius, dilation, border)),
     );
+/** Grids on which boxes of queries have fewer keys around them than lines of them. */
+const wideGrids: fc.Arbitrary<Grids> = fc
+  .constantFrom([2, 6, 12] as const, [3, 3, 6] as const)
+  .chain(([count, least, most]) =>
+    fc.tuple(
+      fc.array(fc.integer({ min: least, max: most }), { minLength: count, maxLength: count }),
+      fc.integer({ min: 0, max: 2 }),
+    ),
+  )
+  .map(([extents, count]) => {
+    const type = typeOf(extents, count === 0 ? noPrefix : { count, over: [] });
+    return { query: type, key: type };
+  });
+/** Neighbours on some axes, of which keys may be left out or others join them. */
+const drawBox: Draw = (grids) =>
+  some(shared(grids)).chain((axes) =>
+    fc
+      .record({
+        radius: numbers(axes, 0, 2),
+        dilation: fc.constantFrom(1, 1, 1, 2),
+        border: fc.constantFrom("cut" as const, "inwards" as const),
+        more: fc.constantFrom("nothing", "prefix", "causal", "others", "where"),
+      })
+      .map(({ radius, dilation, border, more }): Pattern => {
+        const own = near(radius, dilation, border);
+        const [first = "w"] = axes;
+        const apart = sub(variable(`q.${first}`), variable(`k.${first}`));
+        switch (more) {
+          case "prefix":
+            return union(prefix, own);
+          case "causal":
+            return intersect(own, causal(first));
+          case "others":
+            return union(own, intersect(near({ [first]: 3 }), same(...shared(grids).filter((axis) => axis !== first))));
+          case "where":
+            return intersect(own, { kind: "where", predicate: le(mul(apart, apart), 1) });
+          default:
+            return own;
+        }
+      }),
+  );
 const drawEvery =
   (phase: "query" | "fixed"): Draw =>
   (grids) =>
@@ -212,6 +253,7 @@ export const patternKinds: { readonly [kind: string]: fc.Arbitrary<PatternDraw> 
   "windows on some axes, shifted either way": draw(anyGrids(), drawWindow),
   "neighbours, cut": draw(anyGrids(), drawNear("cut")),
   "neighbours, moved inwards": draw(anyGrids(), drawNear("inwards")),
+  "neighbours in boxes": draw(wideGrids, drawBox),
   "every n-th from the query": draw(anyGrids(), drawEvery("query")),
   "every n-th from a place": draw(anyGrids(), drawEvery("fixed")),
   "along and same": draw(anyGrids(), drawLine),

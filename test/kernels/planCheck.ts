@@ -1,6 +1,7 @@
 import { expect } from "vitest";
 import { partName } from "../../compiler/schedule/attention/groups.ts";
-import { planAttention, type AttentionPlan, type Job, type Side } from "../../compiler/schedule/attention/plan.ts";
+import { attentionPlans, type AttentionPlan, type Job } from "../../compiler/schedule/attention/plan.ts";
+import type { Side } from "../../compiler/schedule/attention/side.ts";
 import type { AttentionKernel } from "../../compiler/schedule/kernels.ts";
 import { compileScalar } from "../../ir/scalarEvaluate.ts";
 import type { Scalar } from "../../ir/scalar.ts";
@@ -50,7 +51,7 @@ const slotReader = (side: Side, name: "q" | "k", type: TensorType): ((parts: Var
 };
 
 /** By tile, the blocks that it meets, and whether it sees them whole. */
-const blocksReader = ({ schedule }: Job): ((tile: number) => ReadonlyMap<number, boolean>) => {
+const blocksReader = ({ schedule }: Job): ((tile: number, parts: Variables) => ReadonlyMap<number, boolean>) => {
   switch (schedule.kind) {
     case "dense":
       return () =>
@@ -69,14 +70,11 @@ const blocksReader = ({ schedule }: Job): ((tile: number) => ReadonlyMap<number,
         );
     case "closed": {
       const [count, blockAt, full] = [reader(schedule.count), reader(schedule.block), reader(schedule.full)];
-      return (tile) => {
+      return (tile, parts) => {
         const found = new Map<number, boolean>();
-        const met = count(new Map([["tile", tile]]));
+        const met = count(new Map(parts).set("tile", tile));
         for (let i = 0; i < met; i++) {
-          const variables = new Map([
-            ["tile", tile],
-            ["i", i],
-          ]);
+          const variables = new Map(parts).set("tile", tile).set("i", i);
           const block = blockAt(variables);
           if (found.has(block)) expect.fail(`tile ${tile} meets block ${block} twice`);
           found.set(block, full(variables.set("block", block)) !== 0);
@@ -88,11 +86,18 @@ const blocksReader = ({ schedule }: Job): ((tile: number) => ReadonlyMap<number,
 };
 
 /**
- * Runs a plan token by token, as the kernel's loops do: every query in one place, exactly the keys met that `sees` names,
+ * Runs all plans that one is chosen from token by token, as the kernel's loops do: every query in one place, exactly the keys met that `sees` names,
  * none twice, none hidden that a step takes for seen.
  */
-export const checkPlan = (kernel: AttentionKernel, sees: (query: number, key: number) => boolean): AttentionPlan => {
-  const plan = planAttention(kernel);
+export const checkPlan = (kernel: AttentionKernel, sees: (query: number, key: number) => boolean): void => {
+  for (const plan of attentionPlans(kernel)) checkOne(kernel, plan, sees);
+};
+
+const checkOne = (
+  kernel: AttentionKernel,
+  plan: AttentionPlan,
+  sees: (query: number, key: number) => boolean,
+): void => {
   const places = new Int32Array(rowsOf(kernel.query));
   const keyRows = rowsOf(kernel.key);
   for (const job of plan.jobs) {
@@ -114,7 +119,7 @@ export const checkPlan = (kernel: AttentionKernel, sees: (query: number, key: nu
         places[query.row] = (places[query.row] ?? 0) + 1;
         const met = new Uint8Array(keyRows);
         for (const [i, name] of names.entries()) slots[i] = query.variables.get(name) ?? Number.NaN;
-        for (const [block, whole] of blocksOf(Math.floor(slot / tileSlots)))
+        for (const [block, whole] of blocksOf(Math.floor(slot / tileSlots), parts))
           for (let at = block * span; at < Math.min((block + 1) * span, keys.length); at++) {
             const key = keys[at] ?? null;
             let kept = key !== null && key.group === query.group;
@@ -137,7 +142,6 @@ export const checkPlan = (kernel: AttentionKernel, sees: (query: number, key: nu
     places.every((count) => count === 1),
     "every query in one place",
   ).toBe(true);
-  return plan;
 };
 
 const partsOf = (job: Job, index: number): Variables => {

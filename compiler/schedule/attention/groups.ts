@@ -1,6 +1,7 @@
 import type { Scalar } from "../../../ir/scalar.ts";
-import { add, floorDiv, ge, literal, lt, mod, mul, select, variable } from "../../../ir/scalarBuild.ts";
+import { add, floorDiv, ge, literal, lt, max, min, mod, mul, select, sub, variable } from "../../../ir/scalarBuild.ts";
 import { below, type Interval, type Ranges } from "../../../ir/scalarRange.ts";
+import { evaluateScalar } from "../../../ir/scalarEvaluate.ts";
 import { simplify } from "../../../ir/scalarSimplify.ts";
 import { sizeOf, type TensorType } from "../../../ir/types.ts";
 import type { AxisPartition, Division, Ends } from "./partition.ts";
@@ -34,8 +35,16 @@ const partCount = (part: AxisPartition, size: number): number => {
       return Math.ceil(size / part.size);
     case "residue":
       return Math.min(part.stride, size);
+    case "tile":
+      return part.stride * Math.ceil(congruent(size, part.stride).most / part.size);
   }
 };
+
+/** How many positions are congruent to each other: they may differ by one. */
+export const congruent = (size: number, stride: number): { readonly least: number; readonly most: number } => ({
+  least: Math.floor(size / stride),
+  most: Math.ceil(size / stride),
+});
 
 const regularParts = (part: AxisPartition, querySize: number, keySize: number): number => {
   switch (part.kind) {
@@ -52,6 +61,8 @@ const regularParts = (part: AxisPartition, querySize: number, keySize: number): 
       const most = Math.min(part.stride, querySize);
       return Math.min(...[querySize, keySize].map((size) => (size % part.stride === 0 ? most : size % part.stride)));
     }
+    case "tile":
+      return part.stride * Math.floor(congruent(querySize, part.stride).least / part.size);
   }
 };
 
@@ -70,7 +81,7 @@ export type GroupTokens = {
 export type TokenAxis = {
   readonly axis: string;
   readonly size: number;
-  readonly part: AxisPartition | undefined;
+  readonly part: TokenPart | undefined;
   /** Positions of a group. */
   readonly local: number;
   /** Of its grid tokens: positions fastest first have the smallest step; 0: no grid tokens. */
@@ -79,15 +90,24 @@ export type TokenAxis = {
   readonly prefixStep: number;
 };
 
+export type Tile = Extract<AxisPartition, { readonly kind: "tile" }>;
+/** What a group takes of an axis: of a tiled one, other positions of keys than of queries. */
+export type TokenPart = AxisPartition | { readonly kind: "keys"; readonly of: Tile };
+
+const partOfSide = (part: AxisPartition | undefined, side: "query" | "key"): TokenPart | undefined =>
+  part?.kind === "tile" && side === "key" ? { kind: "keys", of: part } : part;
+
 /** `inner`: axes whose positions of the grid follow each other fastest; otherwise the last axis is the fastest. */
 export const tokensOf = (
+  side: "query" | "key",
   type: TensorType,
   division: Division,
   kinds: { readonly grid: boolean; readonly prefix: boolean },
   inner: readonly string[] = [],
 ): GroupTokens => {
+  const partOf = (axis: string): TokenPart | undefined => partOfSide(division.partition.get(axis), side);
   const local = (axis: string, size: number): number => {
-    const part = division.partition.get(axis);
+    const part = partOf(axis);
     return part === undefined ? size : localCount(part, size);
   };
   let gridCount = 1;
@@ -112,7 +132,7 @@ export const tokensOf = (
     axes: type.axes.map(({ axis, size }) => ({
       axis,
       size,
-      part: division.partition.get(axis),
+      part: partOf(axis),
       local: local(axis, size),
       gridStep: kinds.grid ? (gridSteps.get(axis) ?? 1) : 0,
       prefixStep: prefix ? (prefixSteps.get(axis) ?? 0) : 0,
@@ -120,7 +140,7 @@ export const tokensOf = (
   };
 };
 
-const localCount = (part: AxisPartition, size: number): number => {
+const localCount = (part: TokenPart, size: number): number => {
   switch (part.kind) {
     case "same":
       return 1;
@@ -128,7 +148,24 @@ const localCount = (part: AxisPartition, size: number): number => {
       return part.size;
     case "residue":
       return Math.ceil(size / part.stride);
+    case "tile":
+      return part.size;
+    case "keys":
+      return part.of.keys.count;
   }
+};
+
+/** A part of a tiled axis is a number of a tile for each class of congruent positions. */
+const tileOf = (own: Scalar, { size, stride }: Tile): { readonly start: Scalar; readonly phase: Scalar } => ({
+  start: mul(stride === 1 ? own : floorDiv(own, stride), size),
+  phase: stride === 1 ? literal(0) : mod(own, stride),
+});
+
+/** Where the tile of a part starts among congruent positions, and where the run of its keys does. */
+export const startsOf = (own: Scalar, tile: Tile): { readonly queries: Scalar; readonly keys: Scalar } => {
+  const { start } = tileOf(own, tile);
+  const { before, last } = tile.keys;
+  return { queries: start, keys: max(min(sub(start, before), last), 0) };
 };
 
 /** Where position `local` of part `part` of an axis lies, before it is known to exist. */
@@ -144,6 +181,14 @@ const positionOf = ({ axis, part, size }: TokenAxis, local: Scalar): Scalar => {
     }
     case "residue":
       return add(mul(local, part.stride), own);
+    case "tile": {
+      const { start, phase } = tileOf(own, part);
+      return add(mul(add(start, local), part.stride), phase);
+    }
+    case "keys": {
+      const { phase } = tileOf(own, part.of);
+      return add(mul(add(startsOf(own, part.of).keys, local), part.of.stride), phase);
+    }
   }
 };
 
@@ -241,8 +286,14 @@ export const positionsIn = (
   } else {
     for (let own = parts.min; own <= parts.max; own++)
       for (let local = locals.min; local <= locals.max; local++) {
-        if (part.kind === "residue") see(local * part.stride + own, local * part.stride + own < size);
-        else see((own * part.size + local + part.shift) % size, own * part.size + local < size);
+        if (part.kind === "window") see((own * part.size + local + part.shift) % size, own * part.size + local < size);
+        else if (part.kind === "residue") see(local * part.stride + own, local * part.stride + own < size);
+        else {
+          const position = evaluateScalar(positionOf(axis, literal(local)), {
+            variables: { [partName(axis.axis)]: own },
+          });
+          see(position, position < size);
+        }
       }
   }
   return { min: present ? least : 0, max: present ? most : 0, missing: present ? (missing ? "some" : "none") : "all" };

@@ -34,8 +34,13 @@ const tileNote = (job: Job, plan: AttentionPlan): string => {
   const { tiles, query, key, groups, groupsPerBlock } = job;
   const who = job.queries === "all" ? "" : job.queries === "grid" ? "Grid: " : "Prefix tokens: ";
   if (tiles.kind === "stream") {
+    const box = boxNote(job);
+    if (box !== null)
+      return `${who}${box}: ${16 * plan.warps} queries a thread block meet them in blocks of ${tiles.span}.`;
     return `${who}${16 * plan.warps} queries a thread block meet ${key.tokens.count} keys in blocks of ${tiles.span}: ${streamReason(job, plan)}.`;
   }
+  const box = boxNote(job);
+  if (box !== null) return `${who}${box}, a box a thread block: all its keys are in shared memory.`;
   const packed = tiles.groupsPerUnit > 1 ? `, ${tiles.groupsPerUnit} groups side by side in a tile of 16` : "";
   const several = groupsPerBlock > 1 ? `${groupsPerBlock} groups a thread block${packed}` : `a group a thread block`;
   if (tiles.turns > 1)
@@ -45,6 +50,17 @@ const tileNote = (job: Job, plan: AttentionPlan): string => {
   const how = job.queryTiles > 1 ? `${inTiles}, past which its keys weigh little` : several;
   const once = job.queryTiles > 1 ? "" : ", and q, k and v are read once";
   return `${who}${groups.count} groups of ${query.tokens.count} queries and ${key.tokens.count} keys, ${how}: all keys are in shared memory${where}${once}.`;
+};
+
+/** Of neighbourhoods whose queries are taken in boxes: how large those are, and how often a key is read. */
+const boxNote = ({ groups, query, key }: Job): string | null => {
+  const tiled = groups.axes.flatMap(({ axis, part }) => (part.kind === "tile" ? [{ axis, part }] : []));
+  if (tiled.length === 0) return null;
+  const sizes = (of: (tile: (typeof tiled)[number]["part"]) => number): string =>
+    tiled.map(({ part }) => of(part)).join(" x ");
+  const axes = tiled.map(({ axis }) => axis).join(" x ");
+  const often = (key.tokens.count / query.tokens.count).toFixed(1);
+  return `${groups.count} boxes of ${sizes(({ size }) => size)} queries (${axes}), each with the ${sizes(({ keys }) => keys.count)} keys that they see between them, ${often} keys a query`;
 };
 
 const streamReason = (job: Job, plan: AttentionPlan): string => {
@@ -74,6 +90,8 @@ const scheduleNote = ({ schedule, tiles, irregular }: Job): string => {
     case "dense":
       return `Every query meets every step of ${tiles.span} keys${schedule.partialTail ? "; keys are tested in the last step alone" : ""}.${edge}`;
     case "closed":
+      if (schedule.full.kind === "number" && schedule.full.value === 0)
+        return `Which steps of ${tiles.span} keys a tile of queries meets is computed; every key of them is tested.${edge}`;
       return `Which steps of ${tiles.span} keys a tile of queries meets, and which of them it sees whole, is computed.${edge}`;
     case "table":
       return `Which steps of ${tiles.span} keys a tile of queries meets is read from a table of ${schedule.entries.length} entries.${edge}`;

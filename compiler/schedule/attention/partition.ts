@@ -2,6 +2,7 @@ import { assertNever } from "../../diagnostics.ts";
 import type { Pattern } from "../../../ir/patterns.ts";
 import { readsPrefix, windowOn } from "../../../ir/predicate.ts";
 import { sizeOf, type TensorType } from "../../../ir/types.ts";
+import type { Reach } from "./reach.ts";
 
 /** How the positions of an axis fall into parts that a pattern never joins. */
 export type AxisPartition =
@@ -10,9 +11,17 @@ export type AxisPartition =
   /** Runs of `size` positions of the axis rolled back by `shift`. */
   | { readonly kind: "window"; readonly size: number; readonly shift: number }
   /** Positions congruent modulo `stride`. */
-  | { readonly kind: "residue"; readonly stride: number };
+  | { readonly kind: "residue"; readonly stride: number }
+  /** Runs of `size` queries of those congruent modulo `stride`, and the run of keys that holds all that they see. */
+  | { readonly kind: "tile"; readonly size: number; readonly stride: number; readonly keys: KeyRun };
 
-/** By axis; an axis that is missing is one part. Tokens that see each other agree in their part of every axis. */
+/**
+ * Keys of a tile that starts at place p of its congruent positions: `count` of them, from max(0, min(p - before, last)) on.
+ * A tile's neighbours are keys of other tiles too: it parts queries and not keys.
+ */
+export type KeyRun = { readonly count: number; readonly before: number; readonly last: number; readonly reach: Reach };
+
+/** By axis; an axis that is missing is one part. Tokens that see each other agree in their part of every axis that is not tiled. */
 export type Partition = ReadonlyMap<string, AxisPartition>;
 
 export type TokenKind = "grid" | "prefix";
@@ -147,7 +156,7 @@ const coarserOf = (a: AxisPartition, b: AxisPartition): AxisPartition | undefine
 export const samePartition = (a: AxisPartition, b: AxisPartition): boolean => {
   if (a.kind === "window") return b.kind === "window" && a.size === b.size && a.shift === b.shift;
   if (a.kind === "residue") return b.kind === "residue" && a.stride === b.stride;
-  return b.kind === "same";
+  return a.kind === "same" && b.kind === "same";
 };
 
 /** Whether tokens in one part of `a` are always in one part of `b`. */

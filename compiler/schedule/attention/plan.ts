@@ -1,32 +1,31 @@
 import type { Scalar } from "../../../ir/scalar.ts";
-import { add, and, floorDiv, literal, lt, mod, mul, not, or, select, sub, variable } from "../../../ir/scalarBuild.ts";
-import { predicate } from "../../../ir/predicate.ts";
+import { literal } from "../../../ir/scalarBuild.ts";
 import { exactJson } from "../../../ir/programText.ts";
-import { below, type Ranges } from "../../../ir/scalarRange.ts";
-import { printScalar } from "../../../ir/scalarText.ts";
 import { simplify } from "../../../ir/scalarSimplify.ts";
-import { substitute, variablesOf, walkScalar } from "../../../ir/scalarWalk.ts";
+import { variablesOf, walkScalar } from "../../../ir/scalarWalk.ts";
 import type { AttentionKernel } from "../kernels.ts";
 import { usualTarget, type Target } from "../target.ts";
-import { classify, type SlotLayout } from "./blocks.ts";
-import {
-  groupRanges,
-  groupsOf,
-  irregular,
-  partsOfGroup,
-  tokenMap,
-  tokensOf,
-  type Groups,
-  type GroupTokens,
-  type TokenMap,
-} from "./groups.ts";
+import { classify, slotCount, type SlotLayout } from "./blocks.ts";
+import { groupRanges, groupsOf, irregular, tokensOf, type Groups, type GroupTokens } from "./groups.ts";
 import { jobLengths, type JobLengths } from "./jobLengths.ts";
+import { isNumber, keepOf, pairRanges } from "./keep.ts";
 import { divide, type Division } from "./partition.ts";
-import { reducePattern } from "./reduce.ts";
 import { biasBytes, biasPlaces, relativeBias, type BiasPlaces, type RelativeBias } from "./relative.ts";
 import { meanBlocks, mostBlocks, pairsOf, scheduleOf, type BlockSchedule } from "./schedule.ts";
+import { sideOf, type Side } from "./side.ts";
+import {
+  chooseTiles,
+  minBlocks,
+  rowBytes,
+  sharedBytes,
+  sharingBytes,
+  valueColumnsOf,
+  type ResidentTiles,
+  type Tiles,
+} from "./tiles.ts";
+import { tileSchedule } from "./tileSchedule.ts";
+import { loadCost, tilings } from "./tiling.ts";
 import { turnsOf } from "./turns.ts";
-import { chooseTiles, minBlocks, rowBytes, sharedBytes, valueColumnsOf, type Tiles } from "./tiles.ts";
 
 /** How an attention is cut up: one job, or one for the grid's queries and one for the prefix tokens'. */
 export type AttentionPlan = {
@@ -71,26 +70,29 @@ export type Job = {
 
 export type KeySplit = { readonly chunks: number; readonly blocks: number };
 
-export type Side = {
-  readonly tokens: GroupTokens;
-  readonly layout: SlotLayout;
-  /** The token of a slot, in variables `slot`, `place`, `first` (the first group of the thread block) and `part.AXIS`. */
-  readonly slot: SlotMap;
-};
-export type SlotMap = TokenMap & {
-  /** Index of the token's group in the thread block. */
-  readonly group: Scalar;
-  /** What `place` is. */
-  readonly place: Scalar;
-  readonly ranges: Ranges;
-};
+export const planAttention = (kernel: AttentionKernel, target: Target = usualTarget): AttentionPlan =>
+  attentionPlans(kernel, target).reduce((best, each) => (workOf(each, kernel) < workOf(best, kernel) ? each : best));
 
-export const planAttention = (kernel: AttentionKernel, target: Target = usualTarget): AttentionPlan => {
+/** As the pattern divides the tokens, then with the queries of neighbourhoods in boxes: what the plan is chosen from. */
+export const attentionPlans = (
+  kernel: AttentionKernel,
+  target: Target = usualTarget,
+): readonly [AttentionPlan, ...AttentionPlan[]] => {
   const valueColumns = valueColumnsOf(kernel.valueDim, kernel.precision);
   const divisions = divide(kernel.pattern, kernel);
   const planned = jobsOf(kernel, divisions, valueColumns, target);
   const apart = prefixApart(divisions, planned.jobs);
-  const { warps, jobs: whole } = apart === null ? planned : jobsOf(kernel, apart, valueColumns, target);
+  const lines = apart === null ? planned : jobsOf(kernel, apart, valueColumns, target);
+  const [first, ...rest] = divisions;
+  const tiled = first === undefined ? [] : tilings(kernel, first, valueColumns);
+  const ofPrefix: readonly Division[] =
+    first?.queries === "all" && kernel.query.prefix.count > 0 ? [{ ...first, queries: "prefix" }] : [];
+  const boxes = tiled.map((boxed) => jobsOf(kernel, [boxed, ...ofPrefix, ...rest], valueColumns, target));
+  return [planOf(kernel, lines, target), ...boxes.map((jobs) => planOf(kernel, jobs, target))];
+};
+
+const planOf = (kernel: AttentionKernel, { warps, jobs: whole }: Jobs, target: Target): AttentionPlan => {
+  const valueColumns = valueColumnsOf(kernel.valueDim, kernel.precision);
   const jobs = whole.map((job, i) => ({ ...job, split: splitInto(job, kernel.split?.chunks[i] ?? 1) }));
   const problem = memoryProblem(kernel, valueColumns);
   return {
@@ -106,6 +108,20 @@ export const planAttention = (kernel: AttentionKernel, target: Target = usualTar
     valuesAreKeys: problem.valuesAreKeys,
   };
 };
+
+/**
+ * Pairs that are multiplied, steps included, and keys that are loaded, as so many pairs. Fewer thread blocks than two for
+ * each multiprocessor (of an A100, as gemmTiles.ts) at eight examples take as long as if there were so many.
+ */
+const workOf = (plan: AttentionPlan, { heads }: AttentionKernel): number =>
+  plan.jobs.reduce((sum, { tiles, schedule, query, groupBlocks, queryTiles }) => {
+    const tileSlots = tiles.kind === "resident" ? 16 : 16 * tiles.warps;
+    const met = Math.ceil(slotCount(query.layout) / tileSlots) * meanBlocks(schedule);
+    const loaded = tiles.kind === "resident" ? queryTiles * tiles.units * tiles.keySlots : met * tiles.span;
+    const ofGroup = met * tileSlots * (tiles.span + stepCost) + loadCost * loaded;
+    const blocks = 8 * heads * groupBlocks * queryTiles * plan.valueParts;
+    return sum + ofGroup * groupBlocks * Math.max(1, (2 * 108) / blocks);
+  }, 0);
 
 /** Chunks of as many blocks each, all of which have one. */
 const splitInto = ({ tiles, schedule }: Job, chunks: number): KeySplit | null => {
@@ -131,12 +147,14 @@ const memoryProblem = (
   valuesAreKeys: areOne(kernel, valueColumns),
 });
 
+type Jobs = { readonly warps: number; readonly jobs: readonly Job[] };
+
 const jobsOf = (
   kernel: AttentionKernel,
   divisions: readonly Division[],
   valueColumns: number,
   target: Target,
-): { readonly warps: number; readonly jobs: readonly Job[] } => {
+): Jobs => {
   const drafts = divisions.map((division) => draftJob(kernel, division, valueColumns, target));
   const problem = memoryProblem(kernel, valueColumns);
   // The jobs of a kernel share its thread blocks' size: the largest that leaves each of them enough shared memory.
@@ -163,15 +181,6 @@ const prefixApart = ([division, other]: readonly Division[], [job]: readonly Job
   ];
 };
 
-/** A choice between two conditions. */
-const isNumber = (expr: Scalar, value: number): boolean => expr.kind === "number" && expr.value === value;
-const choose = (test: Scalar, yes: Scalar, no: Scalar): Scalar => {
-  if (isNumber(yes, 1)) return or(test, no);
-  if (isNumber(yes, 0)) return and(not(test), no);
-  if (isNumber(no, 1)) return or(not(test), yes);
-  return isNumber(no, 0) ? and(test, yes) : select(test, yes, no);
-};
-
 type Draft = {
   readonly division: Division;
   readonly groups: Groups;
@@ -183,27 +192,39 @@ type Draft = {
 
 const draftJob = (kernel: AttentionKernel, division: Division, valueColumns: number, target: Target): Draft => {
   const groups = groupsOf(division, kernel);
-  const { query, key } = groupTokens(kernel, division);
+  const tiled = isTiled(division);
+  const { query, key } = groupTokens(kernel, division, tiled ? untiled(kernel, division) : []);
   const found = biasPlaces(kernel, pairRanges(query, key));
   // Codes of all keys and the table lie in shared memory, whether the keys do or not.
   const places = found !== null && biasBytes(key.count, found.count) <= mostBiasBytes ? found : null;
-  const tiles = chooseTiles({
+  const chosen = chooseTiles({
     ...kernel,
     valueColumns,
-    groups: groups.count,
+    // The keys that a box of queries meets depend on where it lies: it has a thread block to itself.
+    groups: tiled ? 1 : groups.count,
     queries: query.count,
     keys: Math.max(1, key.count),
     biasCount: places?.count ?? 0,
-    target,
+    // Others multiply while one loads: a box is never so large that it has a multiprocessor to itself.
+    target: tiled ? { ...target, sharedBytes: Math.min(target.sharedBytes, sharingBytes) } : target,
     positionBytes: positionBytesOf(kernel, valueColumns),
     valuesAreKeys: areOne(kernel, valueColumns),
   });
+  const tiles = tiled && chosen.kind === "resident" ? withMoreWarps(chosen) : chosen;
   return { division, groups, query, key, places, tiles };
+};
+
+/** The keys of a box leave room for few thread blocks: rather a warp more than a second tile of queries for each. */
+const withMoreWarps = (tiles: ResidentTiles): ResidentTiles => {
+  const slabs = (tiles.units * tiles.tileSlots) / 16;
+  const warps = slabs <= 8 ? slabs : tiles.warps;
+  return { ...tiles, warps };
 };
 
 /** Tokens in the order of their type, or with the axes that the pattern leaves free inside the others: the fewer tiles meet. */
 const bestJob = (kernel: AttentionKernel, draft: Draft): Job => {
   const { job, cost } = planJob(kernel, draft);
+  if (isTiled(draft.division)) return job;
   const read = variablesOf(job.keep);
   const free = kernel.query.axes
     .map(({ axis }) => axis)
@@ -213,6 +234,12 @@ const bestJob = (kernel: AttentionKernel, draft: Draft): Job => {
   return other.cost < cost ? other.job : job;
 };
 
+const isTiled = ({ partition }: Division): boolean => [...partition.values()].some(({ kind }) => kind === "tile");
+
+/** Axes of either side that are not tiled: their positions lie inside those of the others. */
+const untiled = ({ query, key }: AttentionKernel, { partition }: Division): readonly string[] =>
+  [...query.axes, ...key.axes].map(({ axis }) => axis).filter((axis) => partition.get(axis)?.kind !== "tile");
+
 const groupTokens = (
   kernel: AttentionKernel,
   division: Division,
@@ -220,8 +247,8 @@ const groupTokens = (
 ): Pick<Draft, "query" | "key"> => {
   const { queries, keys } = division;
   return {
-    query: tokensOf(kernel.query, division, { grid: queries !== "prefix", prefix: queries !== "grid" }, inner),
-    key: tokensOf(kernel.key, division, { grid: keys.has("grid"), prefix: keys.has("prefix") }, inner),
+    query: tokensOf("query", kernel.query, division, { grid: queries !== "prefix", prefix: queries !== "grid" }, inner),
+    key: tokensOf("key", kernel.key, division, { grid: keys.has("grid"), prefix: keys.has("prefix") }, inner),
   };
 };
 
@@ -264,6 +291,12 @@ const planJob = (kernel: AttentionKernel, draft: Draft): { readonly job: Job; re
       const blocks = Math.ceil(tiles.keySlots / tiles.span);
       const schedule = { kind: "dense", blocks, partialTail: key.count < tiles.keySlots } as const;
       const cost = Math.ceil(tiles.querySlots / sizes.tile) * blocks * (tiles.span + stepCost);
+      return { tiles, queryLayout, keyLayout, schedule, differs: false, cost };
+    }
+    if (isTiled(division)) {
+      const slots = { queries: tiles.querySlots, tile: sizes.tile, keys: tiles.keySlots, block: sizes.block };
+      const schedule = tileSchedule(query, key, groups, slots);
+      const cost = Math.ceil(tiles.querySlots / sizes.tile) * schedule.mean * (tiles.span + stepCost);
       return { tiles, queryLayout, keyLayout, schedule, differs: false, cost };
     }
     const met = classify(queryLayout, keyLayout, keep, sizes, groups, { regularOnly: false, guardsQueries });
@@ -332,98 +365,4 @@ const readsTables = (score: Scalar): boolean => {
       found = true;
   });
   return found;
-};
-
-/** The ranges of what a predicate of two tokens of one group reads. */
-export const pairRanges = (query: GroupTokens, key: GroupTokens): Ranges => {
-  const side = (tokens: GroupTokens, name: string): Ranges => ({
-    ...Object.fromEntries(tokens.axes.map(({ axis, size }) => [`${name}.${axis}`, below(size)])),
-    [`${name}.isPrefix`]: {
-      min: tokens.prefixCount === tokens.count && tokens.count > 0 ? 1 : 0,
-      max: tokens.prefixCount > 0 ? 1 : 0,
-    },
-  });
-  return { ...side(query, "q"), ...side(key, "k") };
-};
-
-/** The pattern between tokens of one group: what the division says already is left out. */
-const keepOf = (
-  kernel: AttentionKernel,
-  division: Division,
-  groups: Groups,
-  query: GroupTokens,
-  key: GroupTokens,
-): Scalar => {
-  const reduced = predicate(reducePattern(kernel.pattern, division.partition, kernel), kernel.query, kernel.key);
-  const same = groups.axes.filter(({ part }) => part.kind === "same").map(({ axis }) => axis);
-  // Grid tokens of a group have one position on such an axis; so have prefix tokens that are repeated over it.
-  const positioned = (tokens: GroupTokens, axis: string): boolean =>
-    tokens.prefixCount === 0 || tokens.type.prefix.over.includes(axis);
-  const one = Object.fromEntries(
-    same
-      .filter((axis) => positioned(query, axis) && positioned(key, axis))
-      .map((axis) => [`k.${axis}`, variable(`q.${axis}`)]),
-  );
-  return byPrefix(substitute(reduced, one), pairRanges(query, key));
-};
-
-/** The predicate simplified for prefix and grid tokens apart: what holds of either kind alone is seen to hold of both. */
-const byPrefix = (keep: Scalar, ranges: Ranges): Scalar => {
-  const given = (name: string, of: Scalar, rest: Ranges, then: (of: Scalar, rest: Ranges) => Scalar): Scalar => {
-    const { min, max } = ranges[name] ?? { min: 0, max: 0 };
-    const when = (value: number): Scalar =>
-      then(substitute(of, { [name]: value }), { ...rest, [name]: { min: value, max: value } });
-    if (min === max) return when(min);
-    const [yes, no] = [when(1), when(0)];
-    return printScalar(yes) === printScalar(no) ? no : choose(variable(name), yes, no);
-  };
-  return given("q.isPrefix", keep, ranges, (query, rest) => given("k.isPrefix", query, rest, simplify));
-};
-
-/** `bounded`: an axis whose tokens end at the thread block's `length`. */
-const sideOf = (tokens: GroupTokens, layout: SlotLayout, groups: Groups, bounded?: string): Side => {
-  const { units, groupsPerUnit, unitSlots } = layout;
-  const perBlock = units * groupsPerUnit;
-  const count = Math.max(1, tokens.count);
-  const ranges: Ranges = {
-    ...groupRanges(groups),
-    slot: below(units * unitSlots),
-    first: below(groups.count),
-    place: below(Math.max(1, tokens.count - tokens.prefixCount)),
-    ...(bounded === undefined ? {} : { length: { min: -1, max: tokens.count + 1 } }),
-  };
-  // Positions of slots without a token are never used: they need not be right, and so need no care.
-  const positions: Ranges = { ...ranges, slot: below(perBlock === 1 ? count : units * unitSlots) };
-  const slot = variable("slot");
-  const filled = groupsPerUnit * count === unitSlots;
-  const within = units === 1 ? slot : mod(slot, unitSlots);
-  const index = filled
-    ? floorDiv(slot, count)
-    : add(mul(floorDiv(slot, unitSlots), groupsPerUnit), floorDiv(within, count));
-  const group = perBlock === 1 ? literal(0) : simplify(index, ranges);
-  const local = perBlock === 1 ? slot : filled ? mod(slot, count) : mod(within, count);
-  const absolute = add(variable("first"), group);
-  const parts = perBlock === 1 ? {} : partsOfGroup(groups, absolute, ranges);
-  const inside = and(lt(within, groupsPerUnit * count), perBlock === 1 ? 1 : lt(absolute, groups.count));
-  const map = tokenMap(tokens, {
-    ...groupRanges(groups),
-    local: below(count),
-    place: below(Math.max(1, tokens.count - tokens.prefixCount)),
-  });
-  const placed = (expr: Scalar): Scalar => simplify(substitute(expr, { ...parts, local }), positions);
-  // A length is no more than there are tokens.
-  const there = bounded === undefined ? and(inside, placed(map.exists)) : lt(local, variable("length"));
-  return {
-    tokens,
-    layout,
-    slot: {
-      exists: tokens.count === 0 ? literal(0) : simplify(there, ranges),
-      isPrefix: placed(map.isPrefix),
-      prefix: placed(map.prefix),
-      at: Object.fromEntries(Object.entries(map.at).map(([axis, expr]) => [axis, placed(expr)])),
-      group,
-      place: simplify(sub(local, tokens.prefixCount), ranges),
-      ranges,
-    },
-  };
 };

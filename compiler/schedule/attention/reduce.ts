@@ -56,7 +56,7 @@ export const reducePattern = (pattern: Pattern, partition: Partition, ends: Ends
 
 const isResidue = (partition: Partition, axis: string, stride: number): boolean => {
   const part = partition.get(axis);
-  return part?.kind === "residue" && part.stride === stride;
+  return (part?.kind === "residue" || part?.kind === "tile") && part.stride === stride;
 };
 
 const bothInGrid: Scalar = and(not(variable("q.isPrefix")), not(variable("k.isPrefix")));

@@ -1,6 +1,5 @@
 import type { Scalar } from "../../../ir/scalar.ts";
 import { add, and, floorDiv, ge, literal, lt, max, min, mul, select, sub, variable } from "../../../ir/scalarBuild.ts";
-import { evaluateScalar } from "../../../ir/scalarEvaluate.ts";
 import { below } from "../../../ir/scalarRange.ts";
 import { simplify } from "../../../ir/scalarSimplify.ts";
 import { empty, full } from "./blocks.ts";
@@ -11,12 +10,15 @@ export type BlockSchedule =
   | { readonly kind: "dense"; readonly blocks: number; readonly partialTail: boolean }
   /**
    * In closed form: tile `tile` meets `count` blocks, the `i`-th being number `block`, whole if `full` holds of `tile`
-   * and `block`.
+   * and `block`. Tiles of neighbourhoods read the parts of axes as well, `part.AXIS`.
    */
   | {
       readonly kind: "closed";
       readonly tiles: number;
       readonly blocks: number;
+      /** Blocks that the tile with the most of them meets, and a tile of all of them. */
+      readonly most: number;
+      readonly mean: number;
       readonly count: Scalar;
       readonly block: Scalar;
       readonly full: Scalar;
@@ -29,6 +31,8 @@ export type BlockSchedule =
       readonly starts: readonly number[];
       readonly entries: readonly number[];
     };
+
+export type ClosedSchedule = Extract<BlockSchedule, { readonly kind: "closed" }>;
 
 export type Classes = { readonly tiles: number; readonly blocks: number; readonly classes: Uint8Array };
 type Span = { readonly first: number; readonly end: number };
@@ -97,12 +101,15 @@ const closedSchedule = (
     if (first === undefined || end === undefined) continue;
     const ranges = { tile: below(tiles), i: below(blocks), block: below(blocks) };
     const [i, block] = [variable("i"), variable("block")];
+    const counts = runs.map((run) => lead + run.end - run.first);
     const noneWhole = wholeRuns.every((run) => run.first === run.end);
     const known = wholeFirst !== undefined && wholeEnd !== undefined && !noneWhole;
     return {
       kind: "closed",
       tiles,
       blocks,
+      most: Math.max(...counts),
+      mean: counts.reduce((sum, count) => sum + count, 0) / tiles,
       count: simplify(add(sub(end, first), lead), ranges),
       block: simplify(lead === 0 ? add(first, i) : select(lt(i, lead), i, add(first, sub(i, lead))), ranges),
       full: known ? simplify(and(ge(block, wholeFirst), lt(block, wholeEnd)), ranges) : literal(0),
@@ -168,25 +175,19 @@ export const mostBlocks = (schedule: BlockSchedule): number => {
     case "dense":
       return schedule.blocks;
     case "closed":
-      // Tile by tile: the range of a difference forgets that both of its ends move along.
-      return blocksByTile(schedule).reduce((most, count) => Math.max(most, count), 0);
+      return schedule.most;
     case "table":
       return schedule.starts.reduce((most, end, i) => Math.max(most, end - (schedule.starts[i - 1] ?? 0)), 0);
   }
 };
-
-const blocksByTile = ({ tiles, count }: BlockSchedule & { readonly kind: "closed" }): readonly number[] =>
-  Array.from({ length: tiles }, (_, tile) => evaluateScalar(count, { variables: { tile } }));
 
 /** Blocks of keys that a tile meets, of all tiles of queries. */
 export const meanBlocks = (schedule: BlockSchedule): number => {
   switch (schedule.kind) {
     case "dense":
       return schedule.blocks;
-    case "closed": {
-      const counts = blocksByTile(schedule);
-      return counts.reduce((sum, count) => sum + count, 0) / counts.length;
-    }
+    case "closed":
+      return schedule.mean;
     case "table":
       return schedule.entries.length / schedule.tiles;
   }

@@ -5,16 +5,20 @@ import { prefixRows, rowsOf, sizeOf, type TensorType } from "../../../ir/types.t
 import type { AttentionKernel } from "../kernels.ts";
 import { slotCount } from "./blocks.ts";
 import { partsOfGroup } from "./groups.ts";
-import { type Meeting, jobMap } from "./patternMap.ts";
-import { type Job, planAttention, type Side } from "./plan.ts";
+import { type Meeting, jobMap, meetingsOf } from "./patternMap.ts";
+import { type Job, planAttention } from "./plan.ts";
+import type { Side } from "./side.ts";
 
-/** Where the tokens of one job lie: which tile a query is in, and which keys each thread block meets it with. */
+/**
+ * Where the tokens of one job lie: which tile a query is in, and which keys each thread block meets it with. Thread blocks
+ * that do not meet the same are entries of their own; each has no queries and keys of the others.
+ */
 export type TokenTiles = {
   /** Tile by tile, block by block of keys. */
   readonly met: readonly (readonly Meeting[])[];
   /** Keys of a block of them. */
   readonly blockSlots: number;
-  /** By row of the queries: number of the thread block times the tiles, plus the tile; -1 for a query of another job. */
+  /** By row of the queries: number of the thread block times the tiles, plus the tile; -1 for a query of another entry. */
   readonly queries: Int32Array;
   /** By thread block, slot by slot: the row of a key, or -1. */
   readonly keys: readonly Int32Array[];
@@ -23,25 +27,30 @@ export type TokenTiles = {
 };
 
 export const tokenTiles = (kernel: AttentionKernel): readonly TokenTiles[] =>
-  planAttention(kernel).jobs.map((job) => tilesOfJob(job, kernel));
+  planAttention(kernel).jobs.flatMap((job) => tilesOfJob(job, kernel));
 
-const tilesOfJob = (job: Job, kernel: AttentionKernel): TokenTiles => {
-  const { met, blockSlots, tileSlots, tiles } = jobMap(job);
-  const queries = new Int32Array(rowsOf(kernel.query)).fill(-1);
-  const blocks = Array.from({ length: job.groupBlocks }, (_, block) => block);
+const tilesOfJob = (job: Job, kernel: AttentionKernel): readonly TokenTiles[] => {
+  const { blockSlots, tileSlots, tiles, blocks } = jobMap(job);
   const queryRows = slotRows(job, job.query, kernel.query);
   const keyRows = slotRows(job, job.key, kernel.key);
   const irregular = compiled(job.irregular);
-  for (const block of blocks)
-    for (const [slot, row] of queryRows(block).entries())
-      if (row >= 0) queries[row] = block * tiles + Math.floor(slot / tileSlots);
-  return {
-    met,
-    blockSlots,
-    queries,
-    keys: blocks.map(keyRows),
-    irregular: blocks.map((block) => irregular(partsOf(job, block * job.groupsPerBlock)) !== 0),
-  };
+  return meetingsOf(job, tiles, blocks).map(({ met, groupBlocks }) => {
+    const queries = new Int32Array(rowsOf(kernel.query)).fill(-1);
+    const own = new Set(groupBlocks);
+    for (const block of groupBlocks)
+      for (const [slot, row] of queryRows(block).entries())
+        if (row >= 0) queries[row] = block * tiles + Math.floor(slot / tileSlots);
+    return {
+      met,
+      blockSlots,
+      queries,
+      keys: Array.from({ length: job.groupBlocks }, (_, block) => (own.has(block) ? keyRows(block) : new Int32Array())),
+      irregular: Array.from(
+        { length: job.groupBlocks },
+        (_, block) => irregular(partsOf(job, block * job.groupsPerBlock)) !== 0,
+      ),
+    };
+  });
 };
 
 /** The rows of the tokens in a thread block's slots; -1 where a slot holds none. */
