@@ -8,6 +8,7 @@ import { compileError, type DiagnosticCode, type DiagnosticParams, didYouMean, i
 import { applyMath, applyOperator, applyPrefix, truth } from "./lambdaOperators.ts";
 import { type LambdaExpr, type SourcePlace, sourceOf } from "./lambdaSource.ts";
 import { AnyGrid } from "./grid.ts";
+import type { NumberTable } from "./numberLists.ts";
 import { Parameter } from "./parameter.ts";
 import { authorPlace, readable } from "./place.ts";
 
@@ -25,8 +26,6 @@ export type Meaning =
   /** Anything else that a capture holds. */
   | { readonly kind: "plain"; readonly value: unknown; readonly name: string };
 export type Table = Parameter | AnyGrid | NumberTable;
-/** An array of numbers captured by a lambda, of one extent or nested evenly. */
-type NumberTable = { readonly sizes: readonly number[]; readonly values: readonly number[] };
 
 /** A lambda with its captures folded in and the functions that it calls inlined; loads are from `tables`, by number. */
 export type Lowered = { readonly body: Scalar; readonly tables: readonly Table[] };
@@ -280,9 +279,12 @@ function tableOf(array: readonly unknown[], at: CodePlace): NumberTable {
   if (table === undefined) {
     const sizes: number[] = [];
     for (let inner: unknown = array; Array.isArray(inner); inner = inner[0]) sizes.push(inner.length);
-    const values = array.flat(sizes.length - 1) as readonly unknown[];
-    const even = values.length === sizes.reduce((all, size) => all * size, 1);
-    if (!even || !values.every((each) => typeof each === "number"))
+    const elements = array.flat(sizes.length - 1) as readonly unknown[];
+    const values = elements.flatMap((each) =>
+      typeof each === "number" || typeof each === "boolean" ? [Number(each)] : [],
+    );
+    const even = elements.length === sizes.reduce((all, size) => all * size, 1);
+    if (!even || values.length < elements.length)
       return refuse("lambda-capture", { name: "the array", found: "not an even array of numbers" }, at);
     numberTables.set(array, (table = { sizes, values }));
   }

@@ -1,7 +1,10 @@
 import type { AxisNumbers, Pattern as PatternData } from "../../ir/patterns.ts";
 import type { TensorType } from "../../ir/types.ts";
 import { type At, type Axis, positive, sizeAlong, type Sizes } from "./axes.ts";
+import { AnyGrid } from "./grid.ts";
 import { lowerLambda, position } from "./lambda.ts";
+import { isShort, type NumberTable, runsOf, withoutLoads } from "./numberLists.ts";
+import { Parameter } from "./parameter.ts";
 import { fail } from "./trace.ts";
 
 /** The grids that a pattern relates. */
@@ -122,17 +125,30 @@ export function intersect<Q extends Axis, K extends Axis = Q>(
   return new Pattern((grids) => ({ kind: "intersect", patterns: patterns.map((each) => each.lower(grids)) }));
 }
 
-/** Any predicate of two positions, read from its source. Prefix tokens are asked about only where it reads `isPrefix`. */
+/**
+ * Any predicate of two positions, read from its source: numbers and arrays of numbers that it captures are known when the
+ * kernel is made. Prefix tokens are asked about only where it reads `isPrefix`.
+ */
 export function where<Q extends Axis, K extends Axis = Q>(sees: (q: At<Q>, k: At<K>) => boolean): Pattern<Q, K> {
   return new Pattern(({ query, key }) => {
     const { body, tables } = lowerLambda(sees, [position("q", fieldsOf(query)), position("k", fieldsOf(key))]);
-    if (tables.length > 0)
-      fail(
-        "bad-argument",
-        { op: "where", problem: "it reads a table" },
-        "what is seen may depend on positions and numbers only; a score may read tables",
-      );
-    return { kind: "where", predicate: body };
+    const lists = new Map<number, NumberTable>();
+    for (const [index, table] of tables.entries()) {
+      if (table instanceof Parameter || table instanceof AnyGrid)
+        fail(
+          "bad-argument",
+          { op: "where", problem: `it reads ${table instanceof Parameter ? "a parameter" : "a grid"}` },
+          "what is seen may depend on positions and on numbers that are known when the kernel is made; hide keys by data in the score: score: (s, q, k) => (table.at(k.h) > 0 ? s : -Infinity)",
+        );
+      if (!isShort(table))
+        fail(
+          "bad-argument",
+          { op: "where", problem: `its array changes ${runsOf(table)} times, and is written out in the kernel` },
+          "compute it of the positions, or read it in the score: score: (s, q, k) => (array[k.h] > 0 ? s : -Infinity)",
+        );
+      lists.set(index, table);
+    }
+    return { kind: "where", predicate: withoutLoads(body, lists) };
   });
 }
 

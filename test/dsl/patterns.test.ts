@@ -84,9 +84,11 @@ describe("patterns that can't be are refused where they are written", () => {
 
   test("a where that reads what is not known when the kernel is made", () => {
     const table = parameter(6);
-    expect(refusalOf(() => where((q, k) => table.at(q.h) < k.h))).toContain(
-      "what is seen may depend on positions and numbers only",
-    );
+    const ofParameter = refusalOf(() => where((q, k) => table.at(q.h) < k.h));
+    expect(ofParameter).toContain("where: it reads a parameter");
+    expect(ofParameter).toContain("hide keys by data in the score");
+    const long = Array.from({ length: 1025 }, (_, i) => i % 2);
+    expect(refusalOf(() => where((q, k) => (long[q.h] ?? 0) < k.h))).toContain("its array changes 1025 times");
     const clock = { now: (): number => 3 };
     expect(refusalOf(() => where((q, k) => q.h + clock.now() < k.h))).toMatch(/unsupported-function|lambda-capture/);
     expect(() =>
@@ -154,6 +156,23 @@ describe("a where", () => {
     },
     (a, _b, list) => {
       const sees = (q: At, k: At): boolean => (list[2] ?? 0) < k.h * a || q.t * (list[0] ?? 0) > k.h;
+      return sees;
+    },
+    (_a, _b, list) => {
+      const sees = (q: At, k: At): boolean => list[q.t] === list[k.t] || (list[k.h] ?? 9) < (list[q.h] ?? 1);
+      return sees;
+    },
+    (a, b, [c = 0, d = 0, e = 0, f = 0]) => {
+      const layout = [
+        [c, d, a],
+        [e, f, b],
+      ];
+      const sees = (q: At, k: At): boolean => ((layout[q.t % 2] as readonly number[])[k.h % 3] as number) > a;
+      return sees;
+    },
+    (a, b) => {
+      const isOdd = [false, true, a > b, false];
+      const sees = (q: At, k: At): boolean => (isOdd[q.t % 4] ?? false) && !(isOdd[k.t % 4] ?? true);
       return sees;
     },
     (a, b) => {
