@@ -24,6 +24,20 @@ describe("figures of patterns", () => {
   });
 });
 
+test("figures of split keys are those of all launches: a global token of many frames", async () => {
+  const long = { name: "long", tokens: "prefix 1, t 2560", layout: "b (prefix | t) c", heads: 1, headDim: 16 };
+  const figure = await patternFigure(await emulatedDevice(), {
+    ...long,
+    pattern: "union(prefix, near(t 4; cut))",
+  });
+  expect(figure.launches).toBe(2);
+  // q, k, v and the result once, and the records of the global token's chunks, written and read again.
+  const once = 2 * 4 * 2561 * 16;
+  expect(figure.uniqueBytes).toBeGreaterThan(once);
+  expect(figure.uniqueBytes).toBeLessThan(1.6 * once);
+  expect(figure.floor.microseconds).toBeCloseTo(once / 4.3e6, 6);
+});
+
 describe("growth with the tokens", () => {
   const linear = growthCases.filter(({ pattern }) => pattern !== "all");
   test.each(linear)("is linear of $name", { timeout: 120_000 }, async (each) => {

@@ -81,6 +81,14 @@ export const publishedPatterns: readonly PatternCase[] = [
     headDim: 64,
   },
   {
+    name: "sliding window and a global token, 4096 frames",
+    tokens: "prefix 1, t 4096",
+    layout: "b (prefix | t) c",
+    pattern: "union(prefix, near(t 256; cut))",
+    heads: 2,
+    headDim: 64,
+  },
+  {
     name: "neighbourhood 7 x 7",
     tokens: "h 56, w 56",
     layout: "b h w c",
@@ -122,10 +130,11 @@ export const growthCases: readonly GrowthCase[] = [
   },
   {
     name: "neighbourhood 7 x 7",
-    tokensTimes: (times) => `h ${28 * times}, w 28`,
+    // From a size on at which boxes of queries are as large as at any other.
+    tokensTimes: (times) => `h ${64 * times}, w 32`,
     layout: "b h w c",
     pattern: "near(h 3, w 3; inwards)",
-    heads: 1,
+    heads: 2,
     headDim: 64,
   },
   {

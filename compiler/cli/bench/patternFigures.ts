@@ -1,4 +1,5 @@
 import { parseGraph } from "../../../ir/parse.ts";
+import type { Step } from "../../../ir/program.ts";
 import type { Device } from "../../../runtime/device.ts";
 import type { LaunchCounters } from "../../../runtime/emulated.ts";
 import { loadExecutable } from "../../../runtime/executable.ts";
@@ -12,7 +13,7 @@ import { inMemory } from "../images.ts";
 import type { GrowthCase, PatternCase } from "./patternCases.ts";
 import { drawnCheckpoint, drawnInputs } from "./runFigures.ts";
 
-/** What one launch for one example does, exactly, and what an H200 would take for it. */
+/** What an attention of one example does, exactly, and what an H200 would take for it. */
 export type PatternFigure = {
   readonly name: string;
   readonly tokens: string;
@@ -21,6 +22,7 @@ export type PatternFigure = {
   readonly pairs: number;
   readonly allPairs: number;
   readonly computed: number;
+  readonly launches: number;
   readonly tensorFlops: number;
   readonly exponentials: number;
   /** From and to global memory, and how much of it is not there twice. */
@@ -56,22 +58,23 @@ output "y" = %9 "${layout}"
 export async function patternFigure(device: Device, test: PatternCase): Promise<PatternFigure> {
   const graph = parseGraph(graphText(test));
   const compiled = compileGraph(graph, { precision: "bf16", batch: { min: 1, max: 1 }, keep: false });
-  const found = compiled.program.steps.flatMap((step) => {
-    const kernel = compiled.computations.get(step.kernel);
-    return kernel?.kind === "attention" ? [{ step, kernel }] : [];
-  })[0];
-  if (found === undefined) throw new Error(`"${test.name}" is no attention`);
-  const { step, kernel } = found;
-  const counters = await countersOf(device, compiled, step.kernel);
+  // The launch that attends, and where keys are split the one that combines what was summed up of them.
+  const steps = compiled.program.steps.filter(({ kernel }) =>
+    ["attention", "combine"].includes(compiled.computations.get(kernel)?.kind ?? ""),
+  );
+  const kernel = steps.map((step) => compiled.computations.get(step.kernel)).find((each) => each?.kind === "attention");
+  if (kernel?.kind !== "attention") throw new Error(`"${test.name}" is no attention`);
+  const launches: (Work & { readonly counters: LaunchCounters })[] = [];
+  for (const step of steps)
+    launches.push({ ...workOf(step), counters: await countersOf(device, compiled, step.kernel) });
   const { pairs, allPairs, jobs } = patternMap(kernel);
-  const { flops, readBytes, writeBytes } = step.work;
-  const work = {
-    flops: flops.perExample,
-    readBytes: readBytes.fixed + readBytes.perExample,
-    writeBytes: writeBytes.perExample,
-  };
-  const { global, shared } = counters;
-  const predicted = predict(counters, work.flops);
+  const sum = (of: (launch: (typeof launches)[number]) => number): number =>
+    launches.reduce((total, launch) => total + of(launch), 0);
+  const predictions = launches.map(({ counters, flops }) => predict(counters, flops));
+  const slowest = predictions.reduce((a, b) => (b.milliseconds > a.milliseconds ? b : a));
+  // Sums that one launch leaves to the next are no part of the least that must be moved.
+  const [first, last] = [launches[0], launches.at(-1)];
+  const least = { flops: first?.flops ?? 0, readBytes: first?.readBytes ?? 0, writeBytes: last?.writeBytes ?? 0 };
   return {
     name: test.name,
     tokens: test.tokens,
@@ -79,15 +82,31 @@ export async function patternFigure(device: Device, test: PatternCase): Promise<
     pairs,
     allPairs,
     computed: jobs.reduce((sum, job) => sum + job.computed, 0),
-    tensorFlops: counters.tensorFlops,
-    exponentials: counters.specialOps,
-    globalBytes: global.read.bytes + global.written.bytes,
-    uniqueBytes: global.read.uniqueBytes + global.written.uniqueBytes,
-    conflicts: shared.load.conflicts + shared.ldmatrix.conflicts + shared.cpAsync.conflicts + shared.store.conflicts,
-    floor: leastOf(work, kernel.heads * pairs),
-    predicted: { microseconds: 1e3 * predicted.milliseconds, bound: predicted.bound },
+    launches: launches.length,
+    tensorFlops: sum(({ counters }) => counters.tensorFlops),
+    exponentials: sum(({ counters }) => counters.specialOps),
+    globalBytes: sum(({ counters: { global } }) => global.read.bytes + global.written.bytes),
+    uniqueBytes: sum(({ counters: { global } }) => global.read.uniqueBytes + global.written.uniqueBytes),
+    conflicts: sum(
+      ({ counters: { shared } }) =>
+        shared.load.conflicts + shared.ldmatrix.conflicts + shared.cpAsync.conflicts + shared.store.conflicts,
+    ),
+    floor: leastOf(least, kernel.heads * pairs),
+    predicted: {
+      microseconds: 1e3 * predictions.reduce((total, { milliseconds }) => total + milliseconds, 0),
+      bound: slowest.bound,
+    },
   };
 }
+
+type Work = { readonly flops: number; readonly readBytes: number; readonly writeBytes: number };
+
+/** Of one example. */
+const workOf = ({ work: { flops, readBytes, writeBytes } }: Step): Work => ({
+  flops: flops.perExample,
+  readBytes: readBytes.fixed + readBytes.perExample,
+  writeBytes: writeBytes.perExample,
+});
 
 async function countersOf(device: Device, { program, sources }: Compiled, wanted: string): Promise<LaunchCounters> {
   const kernels = program.kernels.flatMap(({ name, family, source }) =>
@@ -113,10 +132,7 @@ async function countersOf(device: Device, { program, sources }: Compiled, wanted
   }
 }
 
-const leastOf = (
-  work: { readonly flops: number; readonly readBytes: number; readonly writeBytes: number },
-  exponentials: number,
-): PatternFigure["floor"] => {
+const leastOf = (work: Work, exponentials: number): PatternFigure["floor"] => {
   const seconds = [
     ["memory", (work.readBytes + work.writeBytes) / h200.memoryBytes],
     ["tensor", work.flops / h200.tensorFlops],

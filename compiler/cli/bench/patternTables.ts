@@ -6,6 +6,7 @@ export function printPatternFigures(figures: readonly PatternFigure[], paint: Pa
   const columns = [
     { head: "pattern" },
     { head: "tokens" },
+    { head: "launches", align: "right" },
     { head: "computed", align: "right" },
     { head: "tensor", align: "right" },
     { head: "exp", align: "right" },
@@ -18,6 +19,7 @@ export function printPatternFigures(figures: readonly PatternFigure[], paint: Pa
   const rows = figures.map((each) => [
     each.name,
     each.tokens,
+    String(each.launches),
     `${(each.computed / each.pairs).toFixed(2)} x`,
     `${(each.tensorFlops / 1e9).toFixed(2)} GFLOP`,
     `${(each.exponentials / 1e6).toFixed(2)} M`,
@@ -28,7 +30,7 @@ export function printPatternFigures(figures: readonly PatternFigure[], paint: Pa
     `${each.predicted.microseconds.toFixed(1)} us ${each.predicted.bound}`,
   ]);
   return [
-    "one launch for one example in bfloat16; computed: pairs multiplied for each pair that sees; floor and estimate: of an H200",
+    "one example in bfloat16; computed: pairs multiplied for each pair that sees; floor and estimate: of an H200",
     table(columns, rows, paint),
   ].join("\n");
 }
