@@ -188,11 +188,14 @@ type Draft = {
   readonly key: GroupTokens;
   readonly places: BiasPlaces | null;
   readonly tiles: Tiles;
+  /** Shared memory that its thread blocks may take. */
+  readonly mostBytes: number;
 };
 
 const draftJob = (kernel: AttentionKernel, division: Division, valueColumns: number, target: Target): Draft => {
   const groups = groupsOf(division, kernel);
   const tiled = isTiled(division);
+  const mostBytes = tiled ? Math.min(target.sharedBytes, sharingBytes) : target.sharedBytes;
   const { query, key } = groupTokens(kernel, division, tiled ? untiled(kernel, division) : []);
   const found = biasPlaces(kernel, pairRanges(query, key));
   // Codes of all keys and the table lie in shared memory, whether the keys do or not.
@@ -206,12 +209,14 @@ const draftJob = (kernel: AttentionKernel, division: Division, valueColumns: num
     keys: Math.max(1, key.count),
     biasCount: places?.count ?? 0,
     // Others multiply while one loads: a box is never so large that it has a multiprocessor to itself.
-    target: tiled ? { ...target, sharedBytes: Math.min(target.sharedBytes, sharingBytes) } : target,
+    target: { ...target, sharedBytes: mostBytes },
     positionBytes: positionBytesOf(kernel, valueColumns),
     valuesAreKeys: areOne(kernel, valueColumns),
   });
-  const tiles = tiled && chosen.kind === "resident" ? withMoreWarps(chosen) : chosen;
-  return { division, groups, query, key, places, tiles };
+  const more = tiled && chosen.kind === "resident" ? withMoreWarps(chosen) : chosen;
+  const problem = { ...memoryProblem(kernel, valueColumns), biasCount: places?.count ?? 0 };
+  const tiles = sharedBytes(problem, more) <= mostBytes ? more : chosen;
+  return { division, groups, query, key, places, tiles, mostBytes };
 };
 
 /** The keys of a box leave room for few thread blocks: rather a warp more than a second tile of queries for each. */
@@ -308,8 +313,10 @@ const planJob = (kernel: AttentionKernel, draft: Draft): { readonly job: Job; re
     const differs = whole.classes.some((each, i) => each !== met.classes[i]);
     return { tiles, queryLayout, keyLayout, schedule, differs, cost: pairsOf(schedule, met) * (tiles.span + stepCost) };
   };
-  const best = bestSpan(draft.tiles, arrange);
-  const valuesAreKeys = areOne(kernel, valueColumnsOf(kernel.valueDim, kernel.precision));
+  const valueColumns = valueColumnsOf(kernel.valueDim, kernel.precision);
+  const valuesAreKeys = areOne(kernel, valueColumns);
+  const problem = { ...memoryProblem(kernel, valueColumns), biasCount: draft.places?.count ?? 0 };
+  const best = bestSpan(draft.tiles, arrange, (tiles) => sharedBytes(problem, tiles) <= draft.mostBytes);
   const { queryLayout, keyLayout, schedule, differs, cost } = best;
   const turns =
     bias === null || best.tiles.kind === "stream"
@@ -348,13 +355,20 @@ type Arrangement = {
 /** What a step costs apart from its keys, as so many of them: softmax bookkeeping and the queries' fragments. */
 const stepCost = 16;
 
-/** Resident keys that not every query meets are taken in steps that waste the least. */
-const bestSpan = (tiles: Tiles, arrange: (tiles: Tiles) => Arrangement): Arrangement => {
+/** Resident keys that not every query meets are taken in steps that waste the least; a wider one may take more slots. */
+const bestSpan = (
+  tiles: Tiles,
+  arrange: (tiles: Tiles) => Arrangement,
+  fits: (tiles: Tiles) => boolean,
+): Arrangement => {
   const first = arrange(tiles);
   if (tiles.kind === "stream" || tiles.units > 1 || first.schedule.kind === "dense") return first;
   const spans = [64, 48, 32, 16].filter((span) => span <= tiles.span);
-  const others = spans.map((span) => arrange({ ...tiles, span, keySlots: Math.ceil(tiles.keySlots / span) * span }));
-  return others.reduce((best, each) => (each.cost < best.cost ? each : best));
+  const others = spans
+    .map((span) => ({ ...tiles, span, keySlots: Math.ceil(tiles.keySlots / span) * span }))
+    .filter(fits)
+    .map(arrange);
+  return others.reduce((best, each) => (each.cost < best.cost ? each : best), first);
 };
 
 /** Whether it reads tables at places of tokens. */
