@@ -246,11 +246,18 @@ const elementsOf = (
 const isWritten = ({ out }: AttentionKernel, operand: number): boolean =>
   out.grid.operand === operand || out.prefix?.operand === operand;
 
+/** a * b + sum, rounded or not. */
+type MultiplyAdd = (a: number, b: number, sum: number) => number;
+const inFloat64: MultiplyAdd = (a, b, sum) => sum + a * b;
+/** As a kernel of exact float32 does channel by channel: the product of two float32 is exact, and rounded once it is added. */
+export const inFloat32: MultiplyAdd = (a, b, sum) => Math.fround(sum + a * b);
+
 /** What is written, in float64 and operand by operand, token pair by token pair as `predicate` says; NaN where nothing is. */
 export const attentionReference = (
   kernel: AttentionKernel,
   values: readonly (Float64Array | null)[],
   batch: number,
+  multiplyAdd: MultiplyAdd = inFloat64,
 ): ReadonlyMap<number, Float64Array> => {
   const results = new Map<number, Float64Array>();
   for (const [i, { exampleStride, exampleSize }] of kernel.operands.entries())
@@ -280,9 +287,11 @@ export const attentionReference = (
           if (!sees(i, j)) continue;
           let s = 0;
           for (let c = 0; c < kernel.headDim; c++)
-            s +=
-              (q[(i * kernel.heads + head) * kernel.headDim + c] ?? 0) *
-              (k[(j * kernel.heads + head) * kernel.headDim + c] ?? 0);
+            s = multiplyAdd(
+              q[(i * kernel.heads + head) * kernel.headDim + c] ?? 0,
+              k[(j * kernel.heads + head) * kernel.headDim + c] ?? 0,
+              s,
+            );
           const value = score(kernel.scale * s, i, j, head) + positions.score(i, j, head, q, k);
           if (value === -Infinity) continue;
           scores.push(value);
@@ -435,8 +444,13 @@ export const attentionLaunch = (
 };
 
 /** The largest error of what was launched relative to the largest value; infinite where something else was written. */
-export const worstOf = (kernel: AttentionKernel, run: AttentionLaunch, result: LaunchResult): number => {
-  const expected = attentionReference(kernel, run.values, run.batch);
+export const worstOf = (
+  kernel: AttentionKernel,
+  run: AttentionLaunch,
+  result: LaunchResult,
+  multiplyAdd: MultiplyAdd = inFloat64,
+): number => {
+  const expected = attentionReference(kernel, run.values, run.batch, multiplyAdd);
   const all = [...expected.values()];
   const most = Math.max(...all.map((data) => data.reduce((a, b) => Math.max(a, Math.abs(b) || 0), 0))) || 1;
   let worst = 0;
