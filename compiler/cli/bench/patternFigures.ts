@@ -68,8 +68,8 @@ export async function patternFigure(device: Device, test: PatternCase): Promise<
   for (const step of steps)
     launches.push({ ...workOf(step), counters: await countersOf(device, compiled, step.kernel) });
   const { pairs, allPairs, jobs } = patternMap(kernel);
-  const sum = (of: (launch: (typeof launches)[number]) => number): number =>
-    launches.reduce((total, launch) => total + of(launch), 0);
+  const total = (of: (launch: (typeof launches)[number]) => number): number =>
+    launches.reduce((all, launch) => all + of(launch), 0);
   const predictions = launches.map(({ counters, flops }) => predict(counters, flops));
   const slowest = predictions.reduce((a, b) => (b.milliseconds > a.milliseconds ? b : a));
   // Sums that one launch leaves to the next are no part of the least that must be moved.
@@ -83,17 +83,17 @@ export async function patternFigure(device: Device, test: PatternCase): Promise<
     allPairs,
     computed: jobs.reduce((sum, job) => sum + job.computed, 0),
     launches: launches.length,
-    tensorFlops: sum(({ counters }) => counters.tensorFlops),
-    exponentials: sum(({ counters }) => counters.specialOps),
-    globalBytes: sum(({ counters: { global } }) => global.read.bytes + global.written.bytes),
-    uniqueBytes: sum(({ counters: { global } }) => global.read.uniqueBytes + global.written.uniqueBytes),
-    conflicts: sum(
+    tensorFlops: total(({ counters }) => counters.tensorFlops),
+    exponentials: total(({ counters }) => counters.specialOps),
+    globalBytes: total(({ counters: { global } }) => global.read.bytes + global.written.bytes),
+    uniqueBytes: total(({ counters: { global } }) => global.read.uniqueBytes + global.written.uniqueBytes),
+    conflicts: total(
       ({ counters: { shared } }) =>
         shared.load.conflicts + shared.ldmatrix.conflicts + shared.cpAsync.conflicts + shared.store.conflicts,
     ),
     floor: leastOf(least, kernel.heads * pairs),
     predicted: {
-      microseconds: 1e3 * predictions.reduce((total, { milliseconds }) => total + milliseconds, 0),
+      microseconds: 1e3 * predictions.reduce((all, { milliseconds }) => all + milliseconds, 0),
       bound: slowest.bound,
     },
   };
