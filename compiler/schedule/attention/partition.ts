@@ -2,7 +2,6 @@ import { assertNever } from "../../diagnostics.ts";
 import type { Pattern } from "../../../ir/patterns.ts";
 import { readsPrefix, windowOn } from "../../../ir/predicate.ts";
 import { sizeOf, type TensorType } from "../../../ir/types.ts";
-import type { Reach } from "./reach.ts";
 
 /** How the positions of an axis fall into parts that a pattern never joins. */
 export type AxisPartition =
@@ -20,6 +19,17 @@ export type AxisPartition =
  * A tile's neighbours are keys of other tiles too: it parts queries and not keys.
  */
 export type KeyRun = { readonly count: number; readonly before: number; readonly last: number; readonly reach: Reach };
+
+/**
+ * How far the keys of a query lie on an axis of n positions: from max(0, min(q - before, n - 1 - fromEnd)) to
+ * min(n - 1, max(q + after, fromStart)). `fromEnd` and `fromStart` are more where neighbourhoods are moved inwards.
+ */
+export type Reach = {
+  readonly before: number;
+  readonly after: number;
+  readonly fromEnd: number;
+  readonly fromStart: number;
+};
 
 /** By axis; an axis that is missing is one part. Tokens that see each other agree in their part of every axis that is not tiled. */
 export type Partition = ReadonlyMap<string, AxisPartition>;

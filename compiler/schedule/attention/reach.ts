@@ -7,18 +7,7 @@ import { simplify } from "../../../ir/scalarSimplify.ts";
 import { substitute, variablesOf } from "../../../ir/scalarWalk.ts";
 import type { Scalar } from "../../../ir/scalar.ts";
 import { sizeOf } from "../../../ir/types.ts";
-import type { Ends } from "./partition.ts";
-
-/**
- * How far the keys of a query lie on an axis of n positions: from max(0, min(q - before, n - 1 - fromEnd)) to
- * min(n - 1, max(q + after, fromStart)). `fromEnd` and `fromStart` are more where neighbourhoods are moved inwards.
- */
-export type Reach = {
-  readonly before: number;
-  readonly after: number;
-  readonly fromEnd: number;
-  readonly fromStart: number;
-};
+import type { Ends, Reach } from "./partition.ts";
 
 /** By axis; keys of an axis that is missing may lie anywhere. "none": queries see no key at all. */
 export type Reaches = ReadonlyMap<string, Reach> | "none";

@@ -1,8 +1,8 @@
 import { prefixRows, type TensorType } from "../../../ir/types.ts";
 import type { AttentionKernel } from "../kernels.ts";
 import { congruent, type Tile } from "./groups.ts";
-import type { AxisPartition, Division, KeyRun } from "./partition.ts";
-import { reachesOf, type Reach } from "./reach.ts";
+import type { AxisPartition, Division, KeyRun, Reach } from "./partition.ts";
+import { reachesOf } from "./reach.ts";
 import { mostResidentKeys, rowBytes, sharingBytes } from "./tiles.ts";
 
 /** An axis on which queries see keys near them alone, in steps of its stride. */
