@@ -8,8 +8,10 @@ import { fusionNotes } from "./fusionNotes.ts";
 import { runPasses } from "./passes/pipeline.ts";
 import { planBuffers } from "./schedule/buffers.ts";
 import { joinProducts } from "./schedule/joinProducts.ts";
+import { joinSamples } from "./schedule/joinSamples.ts";
 import { lower } from "./schedule/lower/lower.ts";
 import { reuseInPlace } from "./schedule/reuse.ts";
+import { usualTarget } from "./schedule/target.ts";
 
 export type { Compiled, CompileOptions, FusionNote } from "./compiled.ts";
 
@@ -29,7 +31,7 @@ export const compileVariants = (variants: readonly Variant[], options: CompileOp
     // What was computed only to be kept reads values no more: it would stand in the way of passes that look for readers.
     const { graph, stages } = runPasses(options.keep ? traced : eliminateDeadNodes({ ...traced, kept: [] }));
     const lowered = lower(graph, options.precision, options.target);
-    const launches = joinProducts(reuseInPlace(lowered.launches));
+    const launches = joinSamples(joinProducts(reuseInPlace(lowered.launches)), options.target ?? usualTarget);
     const { roles, loop } = lowered;
     return { graph, extents, stages, roles, launches, loop, plan: planBuffers(lowered.buffers, launches, loop) };
   });

@@ -3,6 +3,7 @@ import type { Target } from "../schedule/target.ts";
 import { emitAttention } from "./attention.ts";
 import { emitCombine } from "./combine.ts";
 import { emitGemm } from "./gemm.ts";
+import { emitJoint } from "./joint.ts";
 import { emitMap } from "./map.ts";
 import { emitPerceptron } from "./perceptron.ts";
 import { emitProducts } from "./products.ts";
@@ -29,6 +30,8 @@ export const emitKernel = (kernel: FusedKernel, header: KernelHeader, target?: T
       return emitRow(kernel, header);
     case "perceptron":
       return emitPerceptron(kernel, header);
+    case "joint":
+      return emitJoint(kernel, header);
     case "select":
       return emitSelect(kernel, header);
   }

@@ -19,12 +19,15 @@ import {
   storeOne,
   type ElementText,
 } from "./elementText.ts";
+import type { BlockName } from "./blockName.ts";
 import { headerComment } from "./headerComment.ts";
 import { renderTemplate } from "./render.ts";
 
 /** What templates/row/perceptron.cu.njk prints: statements, one a line, and expressions. */
 type PerceptronView = {
   readonly header: string;
+  /** One of several kernels in a launch. */
+  readonly part: boolean;
   readonly name: string;
   readonly threads: number;
   readonly parameters: readonly string[];
@@ -52,10 +55,14 @@ type PerceptronView = {
 };
 
 /** The CUDA text of a perceptron: lanes of a warp for each row. */
-export function emitPerceptron(kernel: PerceptronKernel, header: KernelHeader): EmittedKernel {
+export function emitPerceptron(
+  kernel: PerceptronKernel,
+  header: KernelHeader,
+  block: BlockName = "blockIdx.x",
+): EmittedKernel {
   const plan = planPerceptron(kernel);
   return {
-    source: renderTemplate("row/perceptron.cu.njk", perceptronView(kernel, plan, header)),
+    source: renderTemplate("row/perceptron.cu.njk", perceptronView(kernel, plan, header, block)),
     threads: plan.threads,
     sharedBytes: 0,
     grid: perceptronGrid(plan, kernel),
@@ -64,7 +71,12 @@ export function emitPerceptron(kernel: PerceptronKernel, header: KernelHeader): 
   };
 }
 
-function perceptronView(kernel: PerceptronKernel, plan: PerceptronPlan, header: KernelHeader): PerceptronView {
+function perceptronView(
+  kernel: PerceptronKernel,
+  plan: PerceptronPlan,
+  header: KernelHeader,
+  block: BlockName,
+): PerceptronView {
   const { operands, term, start, activation, columns } = kernel;
   const { ranges, width } = plan;
   const isWritten = written(kernel.stores);
@@ -97,6 +109,7 @@ function perceptronView(kernel: PerceptronKernel, plan: PerceptronPlan, header: 
   const needsN = eachWeight.length > 0 && !active.statements.includes("const int n = n0 + j;");
   return {
     header: headerComment(header, plan.notes),
+    part: block === "block",
     name: header.name,
     threads: plan.threads,
     parameters: operands.map((operand, index) => declaration(names[index] ?? "", operand, isWritten.has(index))),
@@ -104,7 +117,7 @@ function perceptronView(kernel: PerceptronKernel, plan: PerceptronPlan, header: 
     over: kernel.over,
     rowThreads: plan.rowThreads,
     width,
-    place: [...placeOf(kernel, plan), ...exampleShifts(names, operands)],
+    place: [...placeOf(kernel, plan, block), ...exampleShifts(names, operands)],
     startLoads: sums.loads,
     start: [...sums.statements, `run[j] = ${sums.value};`],
     unroll: kernel.over <= 16 ? "#pragma unroll" : "#pragma unroll 4",
@@ -161,15 +174,15 @@ function columnText(
 const isRagged = ({ space }: PerceptronKernel, { blocksPerExample, rowsPerBlock }: PerceptronPlan): boolean =>
   blocksPerExample * rowsPerBlock !== space.rows;
 
-function placeOf(kernel: PerceptronKernel, plan: PerceptronPlan): readonly string[] {
+function placeOf(kernel: PerceptronKernel, plan: PerceptronPlan, of: BlockName): readonly string[] {
   const { batched, rows } = kernel.space;
   const { blocksPerExample, rowsPerBlock } = plan;
   const moved = batched && kernel.operands.some(({ exampleStride }) => exampleStride > 0);
-  const block = !batched ? "blockIdx.x" : `blockIdx.x % ${blocksPerExample}`;
+  const block = !batched ? of : `${of} % ${blocksPerExample}`;
   const row = `${block} * ${rowsPerBlock} + threadIdx.x / THREADS`;
   const ragged = isRagged(kernel, plan);
   return [
-    ...(moved ? [`const int example = blockIdx.x / ${blocksPerExample};`] : []),
+    ...(moved ? [`const int example = ${of} / ${blocksPerExample};`] : []),
     ...(ragged ? [`const bool inside = ${row} < ${rows};`] : []),
     `[[maybe_unused]] const int r = ${ragged ? `inside ? ${row} : ${rows - 1}` : row};`,
   ];

@@ -99,7 +99,7 @@ const includesOf = (parts: readonly PlannedGemm[]): readonly string[] => {
   return [...new Set(multiply), "gemm/values.cuh", ...statistics, "lib/math.cuh"];
 };
 
-const blocksText = ({ factor, fixed, perExample, divisor }: BlockCount): string => {
+export const blocksText = ({ factor, fixed, perExample, divisor }: BlockCount): string => {
   if (perExample === 0) return String(factor * Math.ceil(fixed / divisor));
   return `(batch * ${perExample} + ${divisor - 1}) / ${divisor}${factor === 1 ? "" : ` * ${factor}`}`;
 };

@@ -11,12 +11,15 @@ import { byLevel, computedText } from "./samplePoint.ts";
 import { floatLiteral, printCuda, printIndex } from "./cudaScalar.ts";
 import type { CudaScope } from "./cudaTypes.ts";
 import { arrayNames, declaration, elementText, exampleShifts, indexScope, storeOne, storeRun } from "./elementText.ts";
+import type { BlockName } from "./blockName.ts";
 import { headerComment } from "./headerComment.ts";
 import { renderTemplate } from "./render.ts";
 
 /** What templates/sample/sample.cu.njk prints: statements, one a line, and expressions. */
 type SampleView = {
   readonly header: string;
+  /** One of several kernels in a launch. */
+  readonly part: boolean;
   readonly name: string;
   readonly threads: number;
   readonly parameters: readonly string[];
@@ -77,12 +80,16 @@ export function emitSample(
   header: KernelHeader,
   target?: Target,
   form: SampleForm = chooseForm(kernel, target),
+  block: BlockName = "blockIdx.x",
 ): EmittedKernel {
   if (form.kind === "dense") return emitDense(kernel, form.plan, header, form.reason);
   const plan = planSample(kernel);
   const notes = [...plan.notes, ...(form.reason === null ? [] : [form.reason])];
   return {
-    source: renderTemplate("sample/sample.cu.njk", sampleView(kernel, plan, header, notes)),
+    source: renderTemplate(
+      "sample/sample.cu.njk",
+      sampleView(kernel, plan, headerComment(header, notes), header.name, block),
+    ),
     threads: plan.threads,
     sharedBytes: plan.sharedBytes,
     grid: sampleGrid(plan, kernel),
@@ -94,8 +101,9 @@ export function emitSample(
 function sampleView(
   kernel: SampleKernel,
   plan: SamplePlan,
-  header: KernelHeader,
-  notes: readonly string[],
+  header: string,
+  name: string,
+  block: BlockName,
 ): SampleView {
   const { operands, levels } = kernel;
   const isWritten = written(kernel.stores);
@@ -116,8 +124,9 @@ function sampleView(
   const base: CudaScope = { variables: indexScope({ r: "r", n: "n0" }, plan.ranges) };
   const alone = stores.filter(({ form }) => form !== "run");
   return {
-    header: headerComment(header, notes),
-    name: header.name,
+    header,
+    part: block === "block",
+    name,
     threads: plan.threads,
     parameters: operands.map((operand, index) => declaration(names[index] ?? "", operand, isWritten.has(index))),
     items: plan.items,
@@ -128,7 +137,7 @@ function sampleView(
     run: plan.run,
     softmax: kernel.normalize === "softmax",
     border: kernel.padding === "border",
-    ...placeOf(kernel, plan, names),
+    ...placeOf(kernel, plan, names, block),
     itemsPerExample: plan.itemsPerExample,
     weight: weight.statements,
     weightValue: weight.values[0] ?? "",
@@ -178,13 +187,14 @@ function placeOf(
   kernel: SampleKernel,
   { blocksPerExample, items }: SamplePlan,
   names: readonly string[],
+  of: BlockName,
 ): { readonly place: readonly string[]; readonly firstItem: string } {
   const { batched } = kernel.space;
   const moved = batched && kernel.operands.some(({ exampleStride }) => exampleStride > 0);
-  const block = !batched ? "blockIdx.x" : blocksPerExample === 1 ? "0" : `blockIdx.x % ${blocksPerExample}`;
+  const block = !batched ? of : blocksPerExample === 1 ? "0" : `${of} % ${blocksPerExample}`;
   return {
     place: [
-      ...(moved ? [`const int example = blockIdx.x${blocksPerExample === 1 ? "" : ` / ${blocksPerExample}`};`] : []),
+      ...(moved ? [`const int example = ${of}${blocksPerExample === 1 ? "" : ` / ${blocksPerExample}`};`] : []),
       ...exampleShifts(names, kernel.operands),
     ],
     firstItem: block === "0" ? "0" : `${block} * ${items}`,

@@ -75,7 +75,7 @@ const groupBefore = (launches: readonly Launch[], at: number, sampling: Launch):
 };
 
 /** Whether one reads or writes what the other writes. */
-const meet = (a: Launch | undefined, b: Launch): boolean =>
+export const meet = (a: Launch | undefined, b: Launch): boolean =>
   a !== undefined &&
   (a.writes.some((buffer) => b.reads.includes(buffer) || b.writes.includes(buffer)) ||
     b.writes.some((buffer) => a.reads.includes(buffer)));
@@ -117,9 +117,9 @@ const together = (members: readonly Launch[]): Launch => {
     origin: { ...first.origin, formula: members.map(({ origin }) => origin.formula).join("\n") },
     shapes: members.flatMap(({ shapes }) => shapes),
     work: {
-      flops: sum(members.map(({ work }) => work.flops)),
-      readBytes: sum(members.map(({ work }) => work.readBytes)),
-      writeBytes: sum(members.map(({ work }) => work.writeBytes)),
+      flops: sumOf(members.map(({ work }) => work.flops)),
+      readBytes: sumOf(members.map(({ work }) => work.readBytes)),
+      writeBytes: sumOf(members.map(({ work }) => work.writeBytes)),
     },
   };
 };
@@ -136,7 +136,7 @@ const renumbered = (kernel: GemmKernel, operands: readonly Operand[], numbers: r
   };
 };
 
-const sum = (parts: readonly Linear[]): Linear => ({
+export const sumOf = (parts: readonly Linear[]): Linear => ({
   fixed: parts.reduce((all, { fixed }) => all + fixed, 0),
   perExample: parts.reduce((all, { perExample }) => all + perExample, 0),
 });

@@ -17,6 +17,7 @@ export type FusedKernel =
   | MapKernel
   | RowKernel
   | PerceptronKernel
+  | JointKernel
   | SampleKernel
   | SelectKernel;
 
@@ -236,6 +237,19 @@ export type SampleKernel = {
   readonly padding: "zeros" | "border";
   readonly stores: readonly Access[];
 };
+/** Kernels that read nothing of each other, in one launch. */
+export type JointKernel = {
+  readonly kind: "joint";
+  readonly precision: Precision;
+  readonly operands: readonly Operand[];
+  readonly parts: readonly JointPart[];
+};
+/** `operands` are those of the launch that the kernel's own are, by number. */
+export type JointPart = {
+  readonly kernel: SampleKernel | PerceptronKernel;
+  readonly operands: readonly number[];
+};
+
 /**
  * Of the `over` elements x of each set, which are those of a row `r` and a channel `n`: the `count` largest, the largest
  * first; or how often each of 0 … count - 1 occurs. Variables: `r`, `n`, `i` (element), `k` (place in the result).

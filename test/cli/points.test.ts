@@ -5,6 +5,8 @@ import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import { collectPoints } from "../../compiler/cli/points/collect.ts";
 import { inspectPoints } from "../../compiler/cli/points/inspectPoints.ts";
+import { openCheckpoint } from "../../runtime/checkpoint.ts";
+import deformableModels from "../../models/deformable.ts";
 import { published } from "../../compiler/cli/media/preprocess.ts";
 import { openTerminal } from "../../compiler/cli/terminal.ts";
 import { evaluatorRunner } from "../../compiler/cli/evaluatorRunner.ts";
@@ -98,6 +100,40 @@ describe("points", () => {
     await expect(collected({ w: 5 })).rejects.toThrow(/"w" .* has positions 0 to 4, not 5/);
     await expect(collected({}, "nothing")).rejects.toThrow(/no sampling layer "nothing"/);
     await expect(collected("prefix")).rejects.toThrow(/samples for no prefix tokens/);
+  });
+});
+
+describe("the points of the README's picture", () => {
+  const folder = new URL("../../models/deformablePoints/", import.meta.url);
+
+  it("go where things go", { timeout: 60_000 }, async () => {
+    const config = JSON.parse(readFileSync(new URL("config.json", folder), "utf8")) as object;
+    const graph = deformableModels.trace({ entry: "DVT", config });
+    using checkpoint = await openCheckpoint(fileURLToPath(new URL("weights.safetensors", folder)));
+    // All moves four pixels to the right and two down from each frame to the next: half and a quarter of a patch.
+    const [pixels, frames] = [64 * 64, 8];
+    const motion = Float32Array.from({ length: frames * 2 * pixels }, (_, i) => {
+      const [frame, axis] = [Math.floor(i / pixels / 2), Math.floor(i / pixels) % 2];
+      return frame === 0 ? 0 : axis === 0 ? 4 : 2;
+    });
+    const none = { shape: [1, frames, 3, 64, 64], values: new Float32Array(frames * 3 * pixels) };
+    const inputs = new Map([
+      ["clip", none],
+      ["residuals", none],
+      ["motion_vectors", { shape: [1, frames, 2, 64, 64], values: motion }],
+    ]);
+    const [found] = await collectPoints(
+      graph,
+      { wanted: null, query: { i: 3, h: 3, w: 4 }, example: { inputs, batch: 1, checkpoint } },
+      (upTo, given) => evaluatorRunner(upTo, checkpoint).run(given),
+    );
+    expect(found?.maps.map(({ frame }) => frame.index)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    for (const { frame, points, own } of found?.maps ?? []) {
+      const mean = (of: "x" | "y"): number => points.reduce((sum, point) => sum + point[of], 0) / points.length;
+      expect(points).toHaveLength(12);
+      expect(mean("x")).toBeCloseTo((own?.x ?? 0) + ((frame.index - 3) * 4) / 64, 5);
+      expect(mean("y")).toBeCloseTo((own?.y ?? 0) + ((frame.index - 3) * 2) / 64, 5);
+    }
   });
 });
 

@@ -1,4 +1,6 @@
 import { emitted, type SampleCase } from "../kernels/sampleCase.ts";
+import { compileGraph } from "../../compiler/compile.ts";
+import deformable from "../../models/deformable.ts";
 import { describeCompiles } from "./compiles.ts";
 
 const pyramid: SampleCase = {
@@ -35,6 +37,22 @@ const cases: { readonly [name: string]: SampleCase } = {
   },
   border: { ...pyramid, width: 30, padding: "border", coordinates: "centres", normalize: "none" },
 };
+
+/** Samplings and perceptrons that share launches, and perceptrons of their own. */
+const ofDat = [
+  { release: 2022, q_size: [14, 14], n_heads: 12, n_groups: 3, stride: 1 },
+  { q_size: [14, 14], n_heads: 12, n_groups: 3, stride: 2, ksize: 2, log_cpb: true },
+].flatMap((config, number) => {
+  const graph = deformable.trace({ entry: "DAttentionBaseline", config });
+  const { program, sources } = compileGraph(graph, { precision: "bf16", batch: { min: 1, max: 8 }, keep: false });
+  return program.kernels.flatMap(({ name, family, source }) =>
+    family === "joint" || family === "perceptron"
+      ? [{ name: `dat${number}_${name}`, family, source: (sources.get(source) ?? "").replaceAll(name, `dat${number}_${name}`) }] // prettier-ignore
+      : [],
+  );
+});
+
+describeCompiles("DAT's kernels", ofDat);
 
 describeCompiles(
   "sampling kernels",
