@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { combinations } from "../../ir/contract.ts";
 import type { Graph } from "../../ir/graph.ts";
 import type { Extents } from "../../ir/program.ts";
@@ -78,8 +78,16 @@ export async function traceCase(golden: GoldenCase, terminal: Terminal): Promise
   return model.trace(model.fromCase(golden));
 }
 
-const openModel = (file: string, terminal: Terminal): Promise<Model> =>
-  terminal.task(`reading ${file}`, () => loadModel(file));
+function openModel(file: string, terminal: Terminal): Promise<Model> {
+  if (existsSync(file) && !/\.[cm]?[jt]s$/.test(file))
+    throw new CommandError(
+      `"${file}" is no model file`,
+      basename(file) === "manifest.json"
+        ? `an artefact is its whole folder: "${dirname(file)}"`
+        : "a model is a TypeScript file; an artefact is a folder, or NAME.fovea",
+    );
+  return terminal.task(`reading ${file}`, () => loadModel(file));
+}
 
 function readConfig(file: string): object {
   let config: unknown;

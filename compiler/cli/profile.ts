@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { type Checkpoint, openCheckpoint } from "../../runtime/checkpoint.ts";
+import { printExtents } from "../../ir/contract.ts";
 import type { Program } from "../../ir/program.ts";
 import type { Build } from "../../runtime/artefact.ts";
 import { planProfile, type Profile, type StepProfile } from "../../runtime/profile.ts";
@@ -13,7 +14,7 @@ import { type Network, type NetworkOptions, openNetwork } from "./network.ts";
 import { openRunner } from "./openRunner.ts";
 import type { MotionSource, SortKey } from "./options.ts";
 import { type ArrayPort, batchOf, shapeOfBatch } from "./ports.ts";
-import { basisOf, timeNames } from "./report/basis.ts";
+import { basisOf, sizeOf, timeNames } from "./report/basis.ts";
 import { readReport } from "./report/against.ts";
 import { collectReport, nothingShown, type Shown } from "./report/collect.ts";
 import type { ReportData } from "./report/data.ts";
@@ -96,7 +97,12 @@ async function show(
 ): Promise<number> {
   const against = options.against === null ? null : readReport(options.against);
   await writeFiles(() => collectReport(result, build, { ...shown, against }), options);
-  terminal.print(options.json ? JSON.stringify(asJson(result), null, 2) : printProfile(result, options, terminal));
+  const { extents } = build.program;
+  terminal.print(
+    options.json
+      ? JSON.stringify({ extents, ...asJson(result) }, null, 2)
+      : printProfile(result, { ...options, extents: printExtents(extents) }, terminal),
+  );
   if (!options.json) {
     for (const file of [options.trace, options.report])
       if (file !== null) terminal.print(`wrote ${readablePath(file)}`);
@@ -199,11 +205,11 @@ const asJson = (result: Profile): object => ({
 
 function printProfile(
   result: Profile,
-  { sort, depth }: Pick<ProfileOptions, "sort" | "depth">,
+  { sort, depth, extents }: Pick<ProfileOptions, "sort" | "depth"> & { readonly extents: string },
   { paint }: Terminal,
 ): string {
   const { steps, basis } = result;
-  const heading = `batch ${result.batch}: ${basisOf({ ...result, roof: { name: result.target } })}`;
+  const heading = `${sizeOf({ ...result, extents })}: ${basisOf({ ...result, roof: { name: result.target } })}`;
   const time = timeNames[basis].toLowerCase();
   const columns: readonly Column[] = [
     { head: "kernel" },

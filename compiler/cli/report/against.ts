@@ -8,6 +8,7 @@ const earlier = z.object({
   name: z.string(),
   precision: z.string(),
   device: z.string(),
+  extents: z.string(),
   batch: z.number().positive(),
   basis: z.enum(["measured", "counted", "planned"]),
   milliseconds: amount,

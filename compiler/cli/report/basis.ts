@@ -7,6 +7,10 @@ export const timeNames: { readonly [B in ReportData["basis"]]: string } = {
   planned: "Floor",
 };
 
+/** What was profiled: "t=8, batch 4". */
+export const sizeOf = ({ extents, batch }: Pick<ReportData, "extents" | "batch">): string =>
+  `${extents === "" ? "" : `${extents}, `}batch ${batch}`;
+
 /** Where the times of a report come from, so that nobody takes an estimate for a measurement. */
 export function basisOf({
   basis,

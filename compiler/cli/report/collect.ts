@@ -1,3 +1,4 @@
+import { printExtents } from "../../../ir/contract.ts";
 import { readFileSync } from "node:fs";
 import type { Build } from "../../../runtime/artefact.ts";
 import { h200 } from "../../../runtime/predict.ts";
@@ -41,6 +42,7 @@ export function collectReport(profile: Profile, build: Build, shown: Shown = not
     name: program.name,
     precision: program.precision,
     device: profile.device,
+    extents: printExtents(program.extents),
     batch,
     basis: profile.basis,
     milliseconds: profile.milliseconds,

@@ -5,6 +5,8 @@ export type ReportData = {
   readonly name: string;
   readonly precision: string;
   readonly device: string;
+  /** Of the symbolic axes: "t=8"; "" where there are none. */
+  readonly extents: string;
   readonly batch: number;
   /** Times are measurements; or estimates from exact counts for `roof.name`; or the least that it needs: nothing ran. */
   readonly basis: "measured" | "counted" | "planned";
@@ -27,7 +29,10 @@ export type ReportData = {
 };
 
 /** What a comparison needs of another report. */
-export type Earlier = Pick<ReportData, "name" | "precision" | "device" | "batch" | "basis" | "milliseconds"> & {
+export type Earlier = Pick<
+  ReportData,
+  "name" | "precision" | "device" | "extents" | "batch" | "basis" | "milliseconds"
+> & {
   readonly roof: Pick<Roof, "name">;
   readonly launches: readonly Pick<
     LaunchData,

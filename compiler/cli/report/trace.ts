@@ -1,4 +1,4 @@
-import { basisOf } from "./basis.ts";
+import { basisOf, sizeOf } from "./basis.ts";
 import type { LaunchData, ReportData } from "./data.ts";
 
 type TraceEvent = { readonly name: string; readonly ph: string; readonly pid: number } & {
@@ -56,7 +56,7 @@ export function traceOf(data: ReportData): Trace {
   }));
   return {
     displayTimeUnit: "ns",
-    otherData: { model: data.name, precision: data.precision, batch: String(data.batch), times: what },
+    otherData: { model: data.name, precision: data.precision, size: sizeOf(data), times: what },
     traceEvents: [
       { name: "process_name", ph: "M", pid: 1, args: { name: `${data.name} (${what})` } },
       { name: "thread_name", ph: "M", pid: 1, tid: 1, args: { name: "modules" } },

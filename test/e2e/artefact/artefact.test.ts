@@ -124,6 +124,11 @@ describe("an artefact", () => {
     expect(text.out.trimEnd()).toBe(readFileSync(at("shipped", source), "utf8").trimEnd());
     const stage = await fovea(["inspect", at("shipped"), "--stage", "3"]);
     expect([stage.status, stage.err]).toEqual([2, expect.stringContaining("--stage has no meaning for")]);
+    const part = await fovea(["inspect", at("shipped/manifest.json")]);
+    expect([part.status, part.err]).toEqual([
+      2,
+      expect.stringMatching(/is no model file\n {2}hint: .*its whole folder/),
+    ]);
     cpSync(at("shipped"), at("worn"), { recursive: true });
     writeFileSync(at("worn", source), "// something else\n");
     const worn = await fovea(["inspect", at("worn")]);

@@ -205,6 +205,8 @@ describe("a build for several extents", () => {
     expect((profiled["steps"] as { kernel: string }[]).map(({ kernel }) => kernel)).toEqual(
       second?.steps.map(({ kernel }) => kernel),
     );
+    expect(profiled["extents"]).toEqual({ t: 6 });
+    expect((await fovea(["profile", at("clips"), "--plan"])).out).toMatch(/^t=3, batch 1: the least that /);
     const { err } = await fovea(["profile", at("clips"), "--device", "emulated", "--axis", "t=4"]);
     expect(err).toContain("was not built for t=4");
     expect(err).toContain("its contract: batch 1..4, t = 3 or 6");

@@ -1,5 +1,5 @@
 import { bytes, milliseconds, operations } from "../../units.ts";
-import { basisOf } from "../basis.ts";
+import { basisOf, sizeOf } from "../basis.ts";
 import type { Earlier, ReportData } from "../data.ts";
 import { element, section } from "./dom.ts";
 
@@ -30,7 +30,7 @@ export function compared(data: ReportData): HTMLElement[] {
 }
 
 const titleOf = (report: Earlier): string =>
-  `${report.name}, ${report.precision}, batch ${report.batch}, ${basisOf(report)}`;
+  `${report.name}, ${report.precision}, ${sizeOf(report)}, ${basisOf(report)}`;
 
 /** The network, or what lies right below a module. Further parts are made when they are opened. */
 function rowsOf(before: Earlier, after: Earlier, path: string, depth: number, scale: number): HTMLElement[] {

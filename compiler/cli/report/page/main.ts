@@ -1,5 +1,5 @@
 import { bytes, milliseconds, operations } from "../../units.ts";
-import { basisOf, timeNames } from "../basis.ts";
+import { basisOf, sizeOf, timeNames } from "../basis.ts";
 import type { ReportData } from "../data.ts";
 import { memory, roofline } from "./charts.ts";
 import { code } from "./code.ts";
@@ -70,7 +70,7 @@ function top(): HTMLElement {
       "div",
       { class: "title" },
       element("h1", {}, data.name),
-      element("span", {}, `${data.precision}, batch ${data.batch}`),
+      element("span", {}, `${data.precision}, ${sizeOf(data)}`),
       element("strong", { class: basis === "measured" ? "measured" : "predicted" }, basisOf(data)),
       element("button", { type: "button", onclick: otherTheme }, "Light or dark"),
     ),
