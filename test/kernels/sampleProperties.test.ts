@@ -13,7 +13,7 @@ import { normal, stored, worstError } from "./testData.ts";
 /** How many kernels are drawn, each of which samples for `cases` drawn examples, and from which place of the stream. */
 const runs = Number(process.env["FOVEA_SAMPLE_RUNS"] ?? 10);
 const seed = Number(process.env["FOVEA_SAMPLE_SEED"] ?? 1);
-const cases = 16;
+const cases = 50;
 const together = 10;
 
 type Drawn = Required<

@@ -70,8 +70,9 @@ async function symptom(
   const { shared } = result.counters as {
     readonly shared?: { readonly [kind: string]: { readonly conflicts: number } };
   };
-  // Biases are looked up where they lie: there ordinary loads may meet conflicts.
-  const loads = kernel.kind === "attention" && kernel.tables.length > 0 ? [] : ["load"];
+  // Biases are looked up where they lie, and so are pixels at points: there ordinary loads may meet conflicts.
+  const scattered = kernel.kind === "sample" || (kernel.kind === "attention" && kernel.tables.length > 0);
+  const loads = scattered ? [] : ["load"];
   const conflicts = ["ldmatrix", "cpAsync", ...loads].some((kind) => (shared?.[kind]?.conflicts ?? 0) > 0);
   return conflicts ? "conflicts" : null;
 }

@@ -259,3 +259,57 @@ export const mutantsOfRowsAndMaps: readonly Mutant[] = [
     caught: "numbers",
   },
 ];
+
+const dense = "sample/dense.cuh";
+
+/** Bugs of samples of small maps on tensor cores. */
+export const mutantsOfSamples: readonly Mutant[] = [
+  {
+    bug: "a map is multiplied before it has come",
+    file: dense,
+    from: "    cp_async_wait<0>();\n    __syncthreads();",
+    to: "    __syncthreads();",
+    probe: "products",
+    caught: "unfinished",
+  },
+  {
+    bug: "warps do not wait for each other's part of a map",
+    file: dense,
+    from: "    cp_async_wait<0>();\n    __syncthreads();",
+    to: "    cp_async_wait<0>();\n    __syncwarp();",
+    probe: "products",
+    caught: "race",
+  },
+  {
+    bug: "the next map comes while this one is read",
+    file: dense,
+    from: "if (BUFFERS == 1 || m + 1 == MAPS) __syncthreads();",
+    to: "",
+    probe: "products",
+    caught: "race",
+  },
+  {
+    bug: "shares of one map count for the next",
+    file: dense,
+    from: "for (int i = lane_id(); i < 16 * PITCH / 4; i += 32) sts",
+    to: "for (int i = lane_id(); i < 8 * PITCH / 4; i += 32) sts",
+    probe: "products",
+    caught: "numbers",
+  },
+  {
+    bug: "two lanes own the same pixels",
+    file: dense,
+    from: "b += (b ^ way >> 1) & 1;",
+    to: "b += (b ^ way) & 1;",
+    probe: "products",
+    caught: "race",
+  },
+  {
+    bug: "rows that there are none of look somewhere",
+    file: "kernel",
+    from: "if (own + row >= rows) return make_float4(-1.0f, -1.0f, 0.0f, 0.0f);",
+    to: "",
+    probe: "products",
+    caught: "bounds",
+  },
+];

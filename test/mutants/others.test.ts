@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { schedules, symptomsOf, symptomsOfMutant } from "./mutant.ts";
-import { mutantsOfProducts, mutantsOfRowsAndMaps } from "./otherMutants.ts";
+import { mutantsOfProducts, mutantsOfRowsAndMaps, mutantsOfSamples } from "./otherMutants.ts";
 import { otherProbes, probe } from "./probes.ts";
 
 // As attention.test.ts, for the other families.
@@ -14,6 +14,7 @@ describe("kernels without a bug", () => {
 describe.each([
   ["products", mutantsOfProducts],
   ["rows and maps", mutantsOfRowsAndMaps],
+  ["samples", mutantsOfSamples],
 ])("bugs in %s", (_name, mutants) => {
   it.each(mutants)("$bug: $caught", async (mutant) => {
     const found = await symptomsOfMutant(mutant);

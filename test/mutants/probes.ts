@@ -1,3 +1,4 @@
+import { evaluated, inputsOf, kernelOf, type SampleCase, sampleLaunch } from "../kernels/sampleCase.ts";
 import { emitKernel } from "../../compiler/emit/emitKernel.ts";
 import type { EmittedKernel, FusedKernel } from "../../compiler/schedule/kernels.ts";
 import { parseScalar } from "../../ir/scalarText.ts";
@@ -81,6 +82,25 @@ const mapOrRow = (
   const expected = kernel.operands.map((_, index) => (written.has(index) ? (found[index] ?? null) : null));
   const tolerance = 1.01 * rounding[kernel.precision] + 4e-6;
   return { kernel, emitted: emitKernel(kernel, header(entry)), values, batch, expected, tolerance };
+};
+
+const sampling = (test: SampleCase): Probe => {
+  const batch = 2;
+  const inputs = inputsOf(test);
+  const kernel = kernelOf(test);
+  const { kernel: made, values } = sampleLaunch(test, inputs, batch, entry);
+  const isWritten = new Set(kernel.stores.map((store) => store.operand));
+  const result = evaluated(test, inputs, batch);
+  const expected = kernel.operands.map((_, index) => (isWritten.has(index) ? result : null));
+  return {
+    kernel,
+    emitted: made,
+    values: values.map((each) => (each instanceof Float64Array ? each : null)),
+    batch,
+    expected,
+    // Shares are rounded, and results.
+    tolerance: 2 ** -7,
+  };
 };
 
 const one = { count: 1, over: ["t"] };
@@ -167,6 +187,20 @@ const makers = {
   farRow: () => mapOrRow(row.kernelOf(caseOf(row.cases, "a mean far above the deviation"), "f32"), [{ mean: 1000 }]),
   oddRow: () => mapOrRow(row.kernelOf(caseOf(row.cases, "rows of odd length"), "f32"), [{ mean: 3 }]),
   mean: () => mapOrRow(map.kernelOf(caseOf(map.cases, "a mean over tokens, far from zero"), "f32"), [{ mean: 1000 }]),
+  /** Two maps, and rows of two heads that fill no whole tile. */
+  products: () =>
+    sampling({
+      levels: [
+        [7, 5],
+        [4, 6],
+      ],
+      queries: 41,
+      heads: 2,
+      points: 5,
+      width: 24,
+      precision: "bf16",
+      dense: true,
+    }),
 } satisfies { readonly [name: string]: () => Probe };
 
 export type ProbeName = keyof typeof makers;
