@@ -21,7 +21,7 @@ export const chooseImage = (kernel: Kernel, device: DeviceInfo): Image => {
   throw new RuntimeError(
     `kernel "${kernel.name}" has no image for "${device.name}" (${architectureOf(device)}): ` +
       (built.length === 0 ? "it was not compiled" : `it was built for ${built.join(", ")}`) +
-      `\n  hint: build with the target ${architectureOf(device)}`,
+      `\n  hint: build it with --arch ${architectureOf(device)}`,
   );
 };
 

@@ -211,7 +211,7 @@ const loadKernel = (
   if (shared > info.sharedBytes)
     throw new RuntimeError(
       `kernel "${kernel.name}" needs ${formatBytes(shared)} of shared memory a block; "${info.name}" has ${formatBytes(info.sharedBytes)}` +
-        `\n  hint: build with the target ${architectureOf(info)}: its kernels ask for no more`,
+        `\n  hint: build it with --arch ${architectureOf(info)}: its kernels ask for no more`,
     );
   const image = artefact.read(path);
   if (info.kind === "cuda" && !readFatbin(image).some((each) => each.target === target))

@@ -1,11 +1,11 @@
-import { availableParallelism, freemem } from "node:os";
+import { availableParallelism } from "node:os";
 
 /** A compiler takes this much memory at its worst. */
 const bytesPerJob = 700 * 2 ** 20;
 
-/** How many compilers may run at once: as many as there are cores, and memory for. */
+/** How many compilers may run at once: as many as there are cores, and memory for, of the container's where there is one. */
 export const jobLimit = (): number =>
-  Math.max(1, Math.min(availableParallelism(), Math.floor(freemem() / bytesPerJob)));
+  Math.max(1, Math.min(availableParallelism(), Math.floor(process.availableMemory() / bytesPerJob)));
 
 /**
  * Runs `work` on each item, at most `limit` at a time, in order of the items. The first failure aborts `signal`, on which

@@ -46,13 +46,13 @@ describe("choosing an image", () => {
   test("says what was built and what to build when nothing runs", () => {
     expect(() => targetOn(8, 0, "sm_90a", "emulated", "odd")).toThrowErrorMatchingInlineSnapshot(`
       [RuntimeError: kernel "attention_0" has no image for "NVIDIA Test" (sm_80): it was built for sm_90a, emulated, odd
-        hint: build with the target sm_80]
+        hint: build it with --arch sm_80]
     `);
     expect(() => targetOn(8, 0)).toThrow(/it was not compiled/);
   });
   test("takes the emulated image on the emulated device and there only", () => {
     const emulated: DeviceInfo = { ...device(9, 0), kind: "emulated" };
     expect(chooseImage(kernelFor("sm_90a", "emulated"), emulated).target).toBe("emulated");
-    expect(() => chooseImage(kernelFor("sm_90a"), emulated)).toThrow(/target emulated/);
+    expect(() => chooseImage(kernelFor("sm_90a"), emulated)).toThrow(/--arch emulated/);
   });
 });
