@@ -62,6 +62,7 @@ const decisionsOf = (graph: Graph): ReadonlySet<ValueId> => {
     const isArgmax = node.op === "reduce" && node.attrs.kind === "argmax";
     const isMost = (node.op === "reduce" || node.op === "pool") && node.attrs.kind === "max";
     if (node.op === "round" || node.op === "topK" || isArgmax) for (const id of node.inputs) found.add(id);
+    if (node.op === "take") found.add(node.inputs[1]);
     if (found.has(node.id) && (isMost || passes.includes(node.op))) for (const id of node.inputs) found.add(id);
   }
   return found;

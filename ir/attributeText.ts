@@ -134,6 +134,7 @@ export const attributeCodecs: {
   reduce: { kind: word("mean", "sum", "max", "argmax"), axes: list(axis) },
   topK: { count: number, axes: list(axis) },
   histogram: { bins: number, axes: list(axis) },
+  take: { axis },
   pool: { kind: word("mean", "max"), window: list(windowAxis), countPadding: boolean },
   attend: {
     heads: number,
@@ -195,6 +196,7 @@ export const inputCounts: {
   reduce: 1,
   topK: 1,
   histogram: 1,
+  take: 2,
   pool: 1,
   attend: { atLeast: 3 },
   sample: { atLeast: 3 },

@@ -3,7 +3,7 @@ import { evaluateAttend } from "./evaluateAttend.ts";
 import { evaluateConv, evaluateLinear, evaluatePointwise } from "./evaluateCompute.ts";
 import { evaluateResize } from "./evaluateResize.ts";
 import { evaluateSample } from "./evaluateSample.ts";
-import { evaluateArgmax, evaluateHistogram, evaluateTopK } from "./evaluateSelect.ts";
+import { evaluateArgmax, evaluateHistogram, evaluateTake, evaluateTopK } from "./evaluateSelect.ts";
 import { evaluateNormalize, evaluatePool, evaluateReduce, evaluateSoftmax } from "./evaluateStatistics.ts";
 import {
   evaluateChannels,
@@ -148,6 +148,7 @@ const rules: { readonly [K in Op]: EvaluateRule<K> } = {
     kind === "argmax" ? evaluateArgmax(x, axes, type, batch) : evaluateReduce(x, { kind }, type, batch),
   topK: ([x], attrs, { type, batch }) => evaluateTopK(x, attrs, type, batch),
   histogram: ([x], attrs, { type, batch }) => evaluateHistogram(x, attrs, type, batch),
+  take: ([x, numbers], { axis }, { type, batch }) => evaluateTake(x, numbers, axis, type, batch),
   pool: ([x], attrs, { type, batch }) => evaluatePool(x, attrs, type, batch),
   attend: (inputs, attrs, { type, batch }) => evaluateAttend(inputs, attrs, type, batch),
   sample: (inputs, attrs, { type, batch }) => evaluateSample(inputs, attrs, type, batch),

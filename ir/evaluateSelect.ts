@@ -1,7 +1,7 @@
 import type { Ops } from "./graph.ts";
 import { inferReduce } from "./inferCompute.ts";
 import { tokensOf } from "./tokens.ts";
-import { rowsOf, type TensorType } from "./types.ts";
+import { rowsOf, sizeOf, type TensorType } from "./types.ts";
 import { exampleOf, mapExamples, rowMap, type Value } from "./value.ts";
 
 /** What ops mean that look at many elements for each of their results. `type` is the result's. */
@@ -77,5 +77,18 @@ export const evaluateHistogram = (
           const at = (set * bins + bin) * channels + c;
           if (bin >= 0 && bin < bins) result[at] = (result[at] ?? 0) + 1;
         }
+  });
+};
+
+export const evaluateTake = (x: Value, numbers: Value, axis: string, type: TensorType, batch: number): Value => {
+  const extent = sizeOf(x.type, axis) ?? 0;
+  const named = rowMap(numbers.type, type);
+  return mapExamples(type, batch, (result, example) => {
+    const [from, positions] = [exampleOf(x, example), exampleOf(numbers, example)];
+    const chosen = Array.from(named, (row) => positions[row] ?? -1);
+    const along = chosen.map((at) => (Number.isInteger(at) && at >= 0 && at < extent ? at : -1));
+    for (const [row, source] of rowMap(x.type, type, (each) => (each === axis ? along : undefined)).entries())
+      if (source >= 0)
+        result.set(from.subarray(source * type.channels, (source + 1) * type.channels), row * type.channels);
   });
 };

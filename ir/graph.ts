@@ -93,6 +93,11 @@ export type Ops = {
   topK: { inputs: readonly [x: ValueId]; attrs: { readonly count: number; readonly axes: readonly string[] } };
   /** How often each of the whole numbers 0 … bins - 1 occurs over the axes named, which go, on the axis `bin` behind the others; others are not counted. */
   histogram: { inputs: readonly [x: ValueId]; attrs: { readonly bins: number; readonly axes: readonly string[] } };
+  /**
+   * Of x the positions along an axis that numbers name, one a token: the axis goes, and the numbers' come in its place. What
+   * other axes x has are among those. A number that names no position gives zeros.
+   */
+  take: { inputs: readonly [x: ValueId, numbers: ValueId]; attrs: { readonly axis: string } };
   pool: {
     inputs: readonly [x: ValueId];
     attrs: { readonly kind: "mean" | "max"; readonly window: readonly WindowAxis[]; readonly countPadding: boolean };

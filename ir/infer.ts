@@ -11,7 +11,7 @@ import {
   inferSoftmax,
 } from "./inferCompute.ts";
 import { inferLoop } from "./inferLoop.ts";
-import { inferHistogram, inferTopK } from "./inferSelect.ts";
+import { inferHistogram, inferTake, inferTopK } from "./inferSelect.ts";
 import { inferSample } from "./inferSample.ts";
 import {
   inferChannels,
@@ -69,6 +69,7 @@ const inferRules: { readonly [K in Op]: InferRule<K> } = {
   reduce: (attrs, [x]) => inferReduce(x, attrs),
   topK: ({ count, axes }, [x]) => inferTopK(x, count, axes),
   histogram: ({ bins, axes }, [x]) => inferHistogram(x, bins, axes),
+  take: ({ axis }, [x, numbers]) => inferTake(x, numbers, axis),
   pool: (attrs, [x]) => inferPool(x, attrs),
   attend: (attrs, inputs) => inferAttend(inputs, attrs),
   sample: (attrs, inputs) => inferSample(inputs, attrs),

@@ -20,6 +20,19 @@ export const inferHistogram = (x: TensorType, bins: number, axes: readonly strin
   return withAxis("histogram", x, axes, "bin", bins);
 };
 
+export const inferTake = (x: TensorType, numbers: TensorType, axis: string): TensorType => {
+  for (const each of [x, numbers]) withoutPrefix("take", each);
+  extentOf("take", x, axis);
+  if (numbers.channels !== 1)
+    throw new GraphError(`take: one number names a position, and a token of ${printType(numbers)} holds more`);
+  for (const other of x.axes)
+    if (other.axis !== axis && sizeOf(numbers, other.axis) !== other.size)
+      throw new GraphError(
+        `take: ${printType(x)} has an axis "${other.axis}" of ${other.size}, and the numbers ${printType(numbers)} have none such`,
+      );
+  return { ...numbers, element: x.element, batch: x.batch || numbers.batch, channels: x.channels };
+};
+
 const withAxis = (op: string, x: TensorType, axes: readonly string[], axis: string, size: number): TensorType => {
   withoutPrefix(op, x);
   for (const each of axes) extentOf(op, x, each);

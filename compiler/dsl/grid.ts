@@ -92,6 +92,14 @@ export class Grid<in out A extends Axis> extends AnyGrid {
     for (const axis of axes) sizeAlong("histogram", this.type, axis);
     return gridOf(append("histogram", [this.value], { bins, axes }));
   }
+  /**
+   * The tokens at the positions along an axis that `numbers` name, one of each of theirs: a row of a table for each token.
+   * The numbers have the other axes of this grid, and any of their own; one that names no position gives zeros.
+   */
+  take<X extends A, B extends Axis>(axis: X, numbers: Grid<Exclude<A, X> | B>): Grid<Exclude<A, X> | B> {
+    sizeAlong("take", this.type, axis);
+    return gridOf(append("take", [this.value, numbers.value], { axis }));
+  }
   #reduce<X extends A>(kind: "mean" | "sum" | "max" | "argmax", axes: readonly X[]): Grid<Exclude<A, X>> {
     for (const axis of axes) sizeAlong(kind, this.type, axis);
     return gridOf(append("reduce", [this.value], { kind, axes }));

@@ -1,6 +1,5 @@
 import type { ValueId, WindowAxis } from "../../ir/graph.ts";
-import { add, argument, div, eq, mul, sub, unary } from "../../ir/scalarBuild.ts";
-import { noPrefix } from "../../ir/types.ts";
+import { add, argument, div, mul, sub, unary } from "../../ir/scalarBuild.ts";
 import { type Axis, extentsOf, positive, sizeAlong, type Sizes } from "./axes.ts";
 import { type Grid, gridOf } from "./grid.ts";
 import { Layer } from "./module.ts";
@@ -39,17 +38,12 @@ export class Embedding extends Layer<{ readonly count: number; readonly out: num
     super({ count, out });
   }
   override forward<A extends Axis>(x: Grid<A>): Grid<A> {
-    const { count } = this.config;
     if (x.type.channels !== 1)
       fail("bad-argument", {
         op: "Embedding",
         problem: `a token holds ${x.type.channels} numbers, and one names a row`,
       });
-    // One channel for each row, one where it is the token's and zero elsewhere: their product with the table is the row.
-    const type = { element: "float", batch: false, prefix: noPrefix, axes: [], channels: count } as const;
-    const rows = append("constant", [], { values: Array.from({ length: count }, (_, row) => row), type });
-    const chosen = append("pointwise", [x.value, rows], { body: eq(argument(0), argument(1)) });
-    return gridOf(append("linear", [chosen, this.weight.named("c out")], {}));
+    return gridOf(append("take", [this.weight.named("row c"), x.value], { axis: "row" }));
   }
 }
 
@@ -73,22 +67,28 @@ export class LayerNorm extends Layer<{ readonly eps: number; readonly affine: bo
   }
 }
 
-/** `groups` runs of channels, each normalised over the run and over all axes of the grid (arXiv 1803.08494). */
-export class GroupNorm extends Layer<{ readonly groups: number; readonly eps: number }> {
+/** `groups` runs of channels, each normalised over the run and over axes of the grid, all unless some are named (arXiv 1803.08494). */
+export class GroupNorm extends Layer<{
+  readonly groups: number;
+  readonly eps: number;
+  readonly axes?: readonly Axis[];
+}> {
   weight: Parameter | undefined;
   bias: Parameter | undefined;
 
-  constructor(groups: number, options: { readonly eps?: number } = {}) {
-    super({ groups: positive("GroupNorm", "the number of groups", groups), eps: options.eps ?? 1e-5 });
+  constructor(groups: number, options: { readonly eps?: number; readonly axes?: readonly Axis[] } = {}) {
+    super({ eps: 1e-5, ...options, groups: positive("GroupNorm", "the number of groups", groups) });
   }
   override forward<A extends Axis>(x: Grid<A>): Grid<A> {
     const { groups, eps } = this.config;
-    const { channels, axes } = x.type;
+    const { channels } = x.type;
+    const axes = this.config.axes ?? x.type.axes.map(({ axis }) => axis);
+    for (const axis of axes) sizeAlong("GroupNorm", x.type, axis);
     if (channels % groups !== 0) fail("not-divisible", { what: "the number of channels", size: channels, by: groups });
     checkChannels("GroupNorm", this.weight?.sizes[0], channels);
     this.weight ??= parameter(channels);
     this.bias ??= parameter(channels);
-    const y = append("normalize", [x.value], { eps, groups, axes: axes.map(({ axis }) => axis) });
+    const y = append("normalize", [x.value], { eps, groups, axes });
     return gridOf(scaleAndShift(y, this.weight.named("c"), this.bias.named("c")));
   }
 }

@@ -4,7 +4,7 @@ import { invariant } from "../diagnostics.ts";
 import type { Access, EmittedKernel, KernelHeader, MapKernel } from "../schedule/kernels.ts";
 import { mapGrid, planMap, written, type MapPlan } from "../schedule/mapPlan.ts";
 import { printCudaLocals } from "./cudaLocals.ts";
-import { floatLiteral, printCudaOperand } from "./cudaScalar.ts";
+import { floatLiteral, printCuda, printCudaOperand } from "./cudaScalar.ts";
 import { typeName, type CudaScope, type CudaType } from "./cudaTypes.ts";
 import {
   arrayNames,
@@ -17,6 +17,7 @@ import {
   isCoarse,
   loadForEach,
   loadForRun,
+  loadOne,
   storeOne,
   storeRun,
   type ElementText,
@@ -30,7 +31,7 @@ type MapView = {
   readonly name: string;
   readonly threads: number;
   readonly parameters: readonly string[];
-  /** Which results the thread computes: `example`, `item`, `r`, `n` as far as they are used; arrays moved to the example. */
+  /** Which results the thread computes: `example`, `item`, `r`, `n` as far as they are used; arrays moved to the example; `taken`. */
   readonly place: readonly string[];
   readonly width: number;
   /** More than one result. */
@@ -103,7 +104,11 @@ function mapView(kernel: MapKernel, plan: MapPlan, header: KernelHeader): MapVie
     parameters: operands.map((operand, index) =>
       declaration(names[index] ?? "", operand, written(kernel.stores).has(index)),
     ),
-    place: [...placeOf(kernel, plan, used), ...exampleShifts(names, operands)],
+    place: [
+      ...placeOf(kernel, plan, used),
+      ...exampleShifts(names, operands),
+      ...takenOf(kernel, plan, element, scopes.base),
+    ],
     width: plan.width,
     vector: plan.width > 1,
     loads: elements.flatMap((text, index) => loadForRun(text, `a${index}`, plan.width, scopes.base)),
@@ -119,15 +124,40 @@ function mapView(kernel: MapKernel, plan: MapPlan, header: KernelHeader): MapVie
   };
 }
 
+/** The number that names a row, and whether it does. */
+function takenOf(
+  { take }: MapKernel,
+  { ranges }: MapPlan,
+  element: (access: Access) => ElementText,
+  scope: CudaScope,
+): readonly string[] {
+  if (take === null) return [];
+  const elements = take.number.elements.map(element);
+  const at = {
+    ...scope,
+    arguments: elements.map(({ storage }, index) => ({ type: elementType(storage), text: `i${index}` })),
+  };
+  return [
+    ...elements.map(
+      (text, index) => `const ${typeName[elementType(text.storage)]} i${index} = ${loadOne(text, scope)};`,
+    ),
+    `const int taken = ${printCuda(take.number.body, at, "int")};`,
+    `const bool isTaken = taken >= 0 && taken <= ${ranges["taken"]?.max ?? 0};`,
+  ];
+}
+
 type Scopes = {
   /** At the first result of the run. */ readonly base: CudaScope;
   /** At result j. */ readonly lane: CudaScope;
 };
 
 const scopesOf = ({ along, width, ranges }: MapPlan): Scopes => {
-  const lane = { r: "r", n: "n", i: "i" };
+  const lane = { r: "r", n: "n", i: "i", taken: "taken" };
   const base = width === 1 ? lane : { ...lane, [along]: `${along}0` };
-  return { base: { variables: indexScope(base, ranges) }, lane: { variables: indexScope(lane, ranges) } };
+  const scope = (names: typeof lane): CudaScope => ({
+    variables: { ...indexScope(names, ranges), isTaken: { type: "bool", text: "isTaken" } },
+  });
+  return { base: scope(base), lane: scope(lane) };
 };
 
 /** The body for result j: elements that it alone reads, then what occurs twice, then the value. */
@@ -197,13 +227,15 @@ function usedVariables(
   elements: readonly ElementText[],
   stores: readonly ElementText[],
 ): Used {
+  const numbers =
+    kernel.take === null ? [] : [kernel.take.number.body, ...kernel.take.number.elements.map(({ offset }) => offset)];
   const inAccess = ({ access }: ElementText): readonly Scalar[] => [access.offset, access.valid];
   const each = (texts: readonly ElementText[]): readonly Scalar[] =>
     texts.filter(({ form }) => form === "each").flatMap(inAccess);
   const finish = [...each(stores), ...(kernel.fold?.kind === "mean" ? [kernel.fold.count] : [])];
   const lane = [kernel.body, ...each(elements)];
   const all = new Set(
-    [...lane, ...finish, ...elements.flatMap(inAccess), ...stores.flatMap(inAccess)].flatMap((scalar) => [
+    [...numbers, ...lane, ...finish, ...elements.flatMap(inAccess), ...stores.flatMap(inAccess)].flatMap((scalar) => [
       ...variablesOf(scalar),
     ]),
   );

@@ -155,6 +155,11 @@ export type MapKernel = {
   /** argument i is the element of elements[i], read in variables `r`, `n`, `i`. */
   readonly body: Scalar;
   readonly elements: readonly Access[];
+  /**
+   * A whole number below `count` that the elements' addresses read too, as the variables `taken` and `isTaken`, 0 where the
+   * number is another; it is the same for all channels of a row. There is no fold then.
+   */
+  readonly take: { readonly number: Computed; readonly count: number } | null;
   readonly fold: {
     /** `argmax` gives the number of the first of the largest. */
     readonly kind: "sum" | "mean" | "max" | "argmax";

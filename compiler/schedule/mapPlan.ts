@@ -24,7 +24,7 @@ export function planMap(kernel: MapKernel): MapPlan {
   const ranges = mapRanges(kernel);
   const accesses = [...kernel.elements, ...kernel.stores];
   const [byRow, byColumn] = [traffic(accesses, kernel, "n", ranges), traffic(accesses, kernel, "r", ranges)];
-  const along = byColumn < byRow ? "r" : "n";
+  const along = byColumn < byRow && kernel.take === null ? "r" : "n";
   const width = chooseRunWidth(accesses, kernel.operands, along, ranges);
   const items = (kernel.space.rows * kernel.columns) / width;
   const slices = chooseSlices(kernel.fold?.over ?? 1, items);
@@ -51,6 +51,7 @@ const mapRanges = (kernel: MapKernel): Ranges => ({
   r: { min: 0, max: kernel.space.rows - 1 },
   n: { min: 0, max: kernel.columns - 1 },
   ...(kernel.fold === null ? {} : { i: { min: 0, max: kernel.fold.over - 1 } }),
+  ...(kernel.take === null ? {} : { taken: { min: 0, max: kernel.take.count - 1 }, isTaken: { min: 0, max: 1 } }),
 });
 
 /** Bytes moved for one result when neighbouring threads follow `along`: memory moves in sectors of 32 bytes. */

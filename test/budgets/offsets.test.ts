@@ -93,6 +93,7 @@ const kernels: { readonly [family: string]: Make } = {
     columns: 64,
     body: parseScalar("$0 * 2"),
     elements: [access(0, `r * ${spread(64).row} + n`)],
+    take: null,
     fold: null,
     stores: [access(1, `r * ${spread(64).row} + n`)],
   }),

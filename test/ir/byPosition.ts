@@ -206,6 +206,13 @@ const byPosition: { readonly [K in Exclude<Op, "input" | "parameter">]: Rule<K> 
       positionsOf(first(inputs).type.axes.filter(({ axis }) => axes.includes(axis))).filter(
         (other) => first(inputs).of(b, { ...at, ...other }, p, c) === at["bin"],
       ).length,
+  take:
+    ({ axis }, [x, numbers]) =>
+    (b, at, p, c) => {
+      const position = numbers?.of(b, at, p, 0) ?? -1;
+      const { size } = x?.type.axes.find((each) => each.axis === axis) ?? { size: 0 };
+      return position >= 0 && position < size ? (x?.of(b, { ...at, [axis]: position }, p, c) ?? Number.NaN) : 0;
+    },
   pool:
     ({ kind, window, countPadding }, inputs) =>
     (b, at, p, c) => {

@@ -58,6 +58,17 @@ export const everyOp: { readonly [K in Op]: readonly string[] } = {
   histogram: [
     `%0: [b, t 2, h 5, w 3; 2] = input {name="x", layout="b t h w c"}\n%1 = round %0\n%2 = histogram %1 {bins=4, axes=[w, t]}`,
   ],
+  take: [
+    `%0: [b, h 5, t 2; 1] = input {name="x", layout="b h t"}
+%1 = pointwise %0 {body=$0 * 3 + 2}
+%2 = round %1
+%3: [row 4; 3] = parameter {name="w", shape=[4, 3], layout="row c"}
+%4 = take %3, %2 {axis=row}`,
+    `%0: [b, h 5, t 2; 1] = input {name="x", layout="b h t"}
+%1: [b, t 2, n 3; 2] = input {name="z", layout="b t n c"}
+%2 = round %0
+%3 = take %1, %2 {axis=n}`,
+  ],
   pool: [
     `%0: [b, t 2, h 5; 2] = input {name="x", layout="b t h c"}\n%1 = pool %0 {kind=max, window=[h 3 stride 2 pad 1 1], countPadding=false}`,
     `%0: [b, h 5, w 4; 2] = input {name="x", layout="b h w c"}\n%1 = pool %0 {kind=mean, window=[h 3 stride 2 pad 1 1, w 2 pad 1 0], countPadding=false}`,

@@ -166,6 +166,7 @@ export function kernelOf(test: Case, precision: Precision): MapKernel {
     columns: test.columns,
     body: parseScalar(test.body),
     elements: test.elements,
+    take: null,
     fold:
       test.fold === undefined
         ? null

@@ -206,11 +206,12 @@ const runMap = (kernel: MapKernel, run: Run): void => {
     const { read, write } = accessor(kernel, run, example);
     for (const r of counts(kernel.space.rows, run.order))
       for (const n of counts(kernel.columns, run.order)) {
+        const taken = kernel.take === null ? {} : takenBy(kernel.take, (element) => read(element, { r, n }), { r, n });
         const terms = Array.from({ length: fold?.over ?? 1 }, (_, i) =>
           value(
             kernel.body,
             { r, n, i },
-            kernel.elements.map((element) => read(element, { r, n, i })),
+            kernel.elements.map((element) => read(element, { r, n, i, ...taken })),
           ),
         );
         const sum = terms.reduce((total, term) => total + term, 0);
@@ -226,6 +227,15 @@ const runMap = (kernel: MapKernel, run: Run): void => {
         for (const store of kernel.stores) write(store, { r, n }, result);
       }
   }
+};
+
+const takenBy = (
+  { number, count }: NonNullable<MapKernel["take"]>,
+  read: (element: Access) => number,
+  at: Variables,
+): Variables => {
+  const taken = value(number.body, at, number.elements.map(read));
+  return taken >= 0 && taken < count ? { taken, isTaken: 1 } : { taken: 0, isTaken: 0 };
 };
 
 const runSelect = (kernel: SelectKernel, run: Run): void => {

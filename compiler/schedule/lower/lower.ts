@@ -4,6 +4,7 @@ import { literal } from "../../../ir/scalarBuild.ts";
 import { gridRows, prefixRows, type Precision } from "../../../ir/types.ts";
 import { createContext, type Context, type Launch } from "./context.ts";
 import { lowerAttention } from "./lowerAttention.ts";
+import { lowerConcat } from "./lowerConcat.ts";
 import {
   lowerCopy,
   lowerFirst,
@@ -22,10 +23,11 @@ import { lowerProduct } from "./lowerProduct.ts";
 import { lowerResize } from "./lowerResize.ts";
 import { lowerSample } from "./lowerSample.ts";
 import { lowerSelect } from "./lowerSelect.ts";
+import { lowerTake } from "./lowerTake.ts";
 import { usualTarget, type Target } from "../target.ts";
 import type { BufferSpec, Slot } from "./memory.ts";
 import { oneRoot, portsOf } from "./operands.ts";
-import { assignRoles, isProduct, type Roles } from "./roles.ts";
+import { alongAxis, assignRoles, isProduct, type Roles } from "./roles.ts";
 
 export type Lowered = {
   readonly launches: readonly Launch[];
@@ -97,6 +99,10 @@ const lowerOne = (context: Context, first: Node, result: ValueId): Launch => {
     case "topK":
     case "histogram":
       return lowerSelect(context, first);
+    case "concat":
+      return lowerConcat(context, first, alongAxis(first) ?? "");
+    case "take":
+      return lowerTake(context, first, result);
     case "pool":
       return lowerPool(context, first);
     case "meanPrefix":

@@ -61,7 +61,10 @@ export const lowerRound = (context: Context, node: NodeOf<"round">): Launch => {
 };
 
 /** A value as an expression of others: of those that a pointwise op reads where that is computed by its reader, else of itself. */
-const inlinedBody = (context: Context, id: ValueId): { readonly inputs: readonly ValueId[]; readonly body: Scalar } => {
+export const inlinedBody = (
+  context: Context,
+  id: ValueId,
+): { readonly inputs: readonly ValueId[]; readonly body: Scalar } => {
   const node = context.roles.node(id);
   return node.op === "pointwise" && context.roles.isInlined(id)
     ? { inputs: node.inputs, body: node.attrs.body }
@@ -412,6 +415,7 @@ export const mapLaunch = (
     columns: type.channels,
     body,
     elements,
+    take: null,
     fold,
     stores: stores ?? storesOf(context, result, into),
   };

@@ -132,7 +132,13 @@ export const assignRoles = (graph: Graph): Roles => {
   };
 };
 
-const isAssembled = (value: Node): boolean => value.op === "withPrefix" || value.op === "concat";
+/** Parts that lie in one piece each: along another axis than the slowest they do not. */
+const isAssembled = (value: Node): boolean =>
+  value.op === "withPrefix" || (value.op === "concat" && alongAxis(value) === null);
+
+/** The axis that parts stand end to end along, where their rows lie between each other. */
+export const alongAxis = ({ attrs: { over }, type }: NodeOf<"concat">): string | null =>
+  over === "channels" || over.axis === type.axes[0]?.axis ? null : over.axis;
 
 /** All view ops are arithmetic but two: means that the reader can't take, and resizes that interpolate. */
 const isAddressMap = (value: Node, uses: Uses): boolean => {
@@ -190,7 +196,8 @@ const onlyReader = (id: ValueId, uses: Uses): Node | null => {
 export const isProduct = ({ attrs, type }: NodeOf<"conv">): boolean =>
   attrs.groups === 1 || (type.channels / attrs.groups) % narrowestTile === 0;
 
-const takesEpilogue = ({ op }: Node): boolean => ["conv", "linear", "normalize", "softmax", "attend"].includes(op);
+const takesEpilogue = ({ op }: Node): boolean =>
+  ["conv", "linear", "normalize", "softmax", "attend", "take"].includes(op);
 
 /**
  * An attention applies functions of its result alone. A convolution in small groups is a fold: a bias is added to its
@@ -220,10 +227,10 @@ const placesPoints = (value: NodeOf<"pointwise">, uses: Uses): boolean => {
     !readsPosition(value.attrs.body)
   );
 };
-/** What is rounded, and read by nothing else, is computed where it is rounded. */
+/** What is rounded, or names a position, and is read by nothing else, is computed where it is read. */
 const isRounded = (value: NodeOf<"pointwise">, uses: Uses): boolean => {
   const [use, other] = uses.get(value.id) ?? [];
-  return use !== undefined && other === undefined && use !== "output" && use.by.op === "round";
+  return use !== undefined && other === undefined && use !== "output" && namesPosition(use);
 };
 /** What one reduction alone reads is computed where it is folded. */
 const isFolded = (value: NodeOf<"pointwise">, uses: Uses, node: (id: ValueId) => Node): boolean => {
@@ -236,6 +243,8 @@ const isFolded = (value: NodeOf<"pointwise">, uses: Uses, node: (id: ValueId) =>
     [value, ...value.inputs.map(node)].every(({ type }) => prefixRows(type) === 0)
   );
 };
+const namesPosition = ({ by, input }: Exclude<Use, "output">): boolean =>
+  by.op === "round" || (by.op === "take" && input === 1);
 const readsPosition = (body: Scalar): boolean => [...variablesOf(body)].length > 0;
 
 /**
