@@ -92,11 +92,23 @@ export abstract class Gpt<C extends GptConfig> extends Module<C> {
 
   /** What follows each token, as logits; `embeddings` stand in front of the tokens. */
   protected follow(idx: Tokens, embeddings?: Tokens): Tokens {
+    return this.head(keep("ln_f", this.ln_f(this.read(idx, embeddings)), rows));
+  }
+
+  /** What the blocks make of each token. */
+  protected read(idx: Tokens, embeddings?: Tokens): Tokens {
     const tokens = this.tok_emb(idx);
     const all = embeddings === undefined ? tokens : concat([embeddings, tokens], { axis: "t" });
     const positions = this.pos_emb.grid({ t: this.config.block_size }).slice("t", 0, all.extent("t"));
     let x = keep("embed", all.add(positions), rows);
     for (const block of this.blocks) x = block(x);
-    return this.head(keep("ln_f", this.ln_f(x), rows));
+    return x;
   }
+}
+
+/** The likeliest token at each place, and how much likelier it is than the next. */
+export function choiceOf<A extends string>(logits: Grid<A>) {
+  const perCode = logits.unpack({ code: logits.channels });
+  const best = perCode.topK(2, "code");
+  return { likeliest: perCode.argmax("code"), margin: best.at("rank", 0).sub(best.at("rank", 1)) };
 }

@@ -2,9 +2,10 @@
  * Taming Transformers for high-resolution image synthesis (arXiv 2012.09841): a VQGAN makes codes of images and images of
  * codes, a GPT says which code follows those before it.
  */
-import { concat, entry, type Grid, grid, keep, output, system } from "fovea";
+import { concat, entry, grid, keep, output, system } from "fovea";
 import { z } from "zod";
-import { Gpt, GptConfig, type Tokens } from "./minGpt.ts";
+import { choiceOf, Gpt, GptConfig, type Tokens } from "./minGpt.ts";
+import { GreedyConfig, GreedySampler, SlidingConfig, SlidingWindowSampler } from "./codeSampling.ts";
 import { asImages, AttnBlock, codeSize, encoded, type Images, VqConfig, VqModel } from "./vqgan.ts";
 
 const count = z.int().positive();
@@ -30,7 +31,7 @@ const Net2NetConfig = GptConfig.extend({
 type Net2NetConfig = z.infer<typeof Net2NetConfig>;
 
 /** Whole numbers, one a token. */
-const ids = (t: number) => grid({ t, s: 1 }, 1, { layout: "(b s) t", element: "int" });
+const ids = (t: number, s = 1) => grid({ t, s }, 1, { layout: "(b s) t", element: "int" });
 const logitsOf = (x: Tokens) => output(x, "(b s) t c");
 
 class Sequence extends Gpt<SequenceConfig> {
@@ -49,18 +50,11 @@ class Net2Net extends Gpt<Net2NetConfig> {
     const tokens = condition + image - 1;
     const all = concat([c_indices, z_indices], { axis: "t" }).slice("t", 0, tokens);
     const logits = this.follow(all).slice("t", tokens - last, tokens);
-    const { likeliest, margin } = choiceOf(logits, this.config);
+    const { likeliest, margin } = choiceOf(logits);
     keep("argmax", likeliest, "(b s) t");
     keep("margin", margin, "(b s) t");
     return { logits: logitsOf(logits) };
   }
-}
-
-/** The likeliest token at each place, and how much likelier it is than the next. */
-function choiceOf<A extends string>(logits: Grid<A>, { vocab_size }: GptConfig) {
-  const perCode = logits.unpack({ code: vocab_size });
-  const best = perCode.topK(2, "code");
-  return { likeliest: perCode.argmax("code"), margin: best.at("rank", 0).sub(best.at("rank", 1)) };
 }
 
 const images = ({ images: s, size: [h, w], ddconfig }: VqConfig) =>
@@ -74,6 +68,7 @@ type Fields = { readonly [field: string]: unknown };
 type Shapes = { readonly [name: string]: { readonly shape: readonly number[] } };
 /** What is recorded of a run says nothing of the network. */
 const network = ({ record_blocks: _recorded, ...config }: Fields) => config;
+const promptOf = (input: Shapes[string] | undefined) => ({ count: input?.shape[0], length: input?.shape[1] });
 const sizeOf = (input: Shapes[string] | undefined) => input?.shape.slice(-2);
 
 export default system({
@@ -108,6 +103,30 @@ export default system({
         condition: c_indices?.shape[1],
         image: z_indices?.shape[1],
       }),
+    }),
+    GreedySampler: entry({
+      config: GreedyConfig,
+      inputs: ({ prompts: { uncond, cond, complete } }) => ({
+        c_uncond: ids(uncond.length, uncond.count),
+        c_cond: ids(cond.length, cond.count),
+        c_complete: ids(complete.length, complete.count),
+        z_complete: ids(complete.given, complete.count),
+      }),
+      module: (config) => new GreedySampler(config),
+      fromCase: ({ sos_token: _first, ...config }, { c_uncond, c_cond, c_complete, z_complete }) => ({
+        ...network(config),
+        prompts: {
+          uncond: promptOf(c_uncond),
+          cond: promptOf(c_cond),
+          complete: { ...promptOf(c_complete), given: z_complete?.shape[1] },
+        },
+      }),
+    }),
+    SlidingWindowSampler: entry({
+      config: SlidingConfig,
+      inputs: ({ size: [h, w] }) => ({ c_indices: grid({ h, w }, 1, { layout: "b h w", element: "int" }) }),
+      module: (config) => new SlidingWindowSampler(config),
+      fromCase: (config, { c_indices }) => ({ ...network(config), size: sizeOf(c_indices) }),
     }),
     AttnBlock: entry({
       config: AttnConfig,

@@ -211,7 +211,7 @@ test("zeros go around a grid on the axes named", () => {
   expect(refusalOf(() => traceImage((x) => x.pad({ h: 0 })))).toMatch(/pad: h/);
 });
 
-test("an embedding is the product of its table with a choice of row", () => {
+test("an embedding takes rows of its table", () => {
   class Root extends Module {
     places = new Embedding(5, 3);
     forward({ x }: { x: Image }) {
@@ -223,14 +223,12 @@ test("an embedding is the product of its table with a choice of row", () => {
   expect(textOf(graph)).toMatchInlineSnapshot(`
     "graph "test"
     %0: int[b, h 4, w 5; 1] = input {name="x", layout="b h w"}
-    %1: [5] = constant {values=[0, 1, 2, 3, 4]}
-    %2: [b, h 4, w 5; 5] = pointwise %0, %1 {body=$0 == $1}
-    %3: [out 3; 5] = parameter {name="places.weight", shape=[5, 3], layout="c out"}
-    %4: [b, h 4, w 5; 3] = linear %2, %3
-    %5: [axis prefix 5; 3] = parameter {name="places.weight", shape=[5, 3], layout="prefix c"}
-    %6: [axis prefix 2; 3] = slice %5 {axis=prefix, start=1, step=1, size=2}
-    output "y" = %4 "b h w c"
-    output "z" = %6 "prefix c"
+    %1: [row 5; 3] = parameter {name="places.weight", shape=[5, 3], layout="row c"}
+    %2: [b, h 4, w 5; 3] = take %1, %0 {axis=row}
+    %3: [axis prefix 5; 3] = parameter {name="places.weight", shape=[5, 3], layout="prefix c"}
+    %4: [axis prefix 2; 3] = slice %3 {axis=prefix, start=1, step=1, size=2}
+    output "y" = %2 "b h w c"
+    output "z" = %4 "prefix c"
     "
   `);
 });

@@ -69,7 +69,15 @@ const seededInputs = (graph: Graph, batch: number, offset: number): ReadonlyMap<
         typeof size === "number" ? size : size.batchTimes * batch,
       );
       const count = shape.reduce((product, size) => product * size, 1);
-      return [[node.attrs.name, { shape, values: numbers(node.attrs.name, count, offset, 1) }] as const];
+      const values = numbers(node.attrs.name, count, offset, 1);
+      // Whole numbers, each of 0 to 9.
+      const isWhole = node.type.element === "int";
+      return [
+        [
+          node.attrs.name,
+          { shape, values: isWhole ? values.map((x) => Math.floor(Math.abs(x) * 1e4) % 10) : values },
+        ] as const,
+      ];
     }),
   );
 
