@@ -70,7 +70,7 @@ export class GreedySampler extends Gpt<GreedyConfig> {
         const next = choiceOf(this.head(this.ln_f(this.read(tokens).take("t", before)))).likeliest;
         const isHere = pointwise(place.expand({ t: extent }), (at, token) => (token.t === at ? 1 : 0));
         const drawn = combine(tokens, [isHere, next], (token, here, drawn) => (here === 1 ? drawn : token));
-        return { next: { tokens: round(drawn) }, done: pointwise(number, () => 0) };
+        return { next: { tokens: round(drawn) } };
       },
     });
     return last.tokens;
@@ -117,7 +117,7 @@ export class SlidingWindowSampler extends Gpt<SlidingConfig> {
         const next = choiceOf(logits).likeliest.at("s", 0);
         const isHere = pointwise(number.expand({ n: cells }), (step, at) => (at.n === step ? 1 : 0));
         const drawn = combine(codes, [isHere, next], (code, here, drawn) => (here === 1 ? drawn : code));
-        return { next: { codes: round(drawn) }, done: pointwise(number, () => 0), each: { logits: logits.at("s", 0) } };
+        return { next: { codes: round(drawn) }, each: { logits: logits.at("s", 0) } };
       },
     });
     const onGrid = (x: Grid<"n">) => x.pack("n").unpack({ h: height, w: width });

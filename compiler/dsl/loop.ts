@@ -1,6 +1,6 @@
 import type { ValueId } from "../../ir/graph.ts";
 import type { Layout } from "../../ir/layout.ts";
-import { add, argument, eq, select, variable } from "../../ir/scalarBuild.ts";
+import { add, argument, eq, ge, select, variable } from "../../ir/scalarBuild.ts";
 import { noPrefix, type ElementKind, type TensorType } from "../../ir/types.ts";
 import { printType } from "../../ir/typeText.ts";
 import { type Axis, extentsOf, positive, type Sizes } from "./axes.ts";
@@ -38,8 +38,8 @@ export type LoopOptions<S extends Grids, E extends Grids> = {
 export type LoopStep<S extends Grids, E extends Grids> = {
   /** The states at the step that follows, or when the loop has ended. */
   readonly next: S;
-  /** One number of each example: not 0 where it is done. */
-  readonly done: Grid<never>;
+  /** One number of each example: not 0 where it is done. By default none is until all steps are taken. */
+  readonly done?: Grid<never>;
   /** One number of each example: 0 where the step has changed nothing, so that no other would. By default it has. */
   readonly progress?: Grid<never>;
   /** What is wanted of every step. */
@@ -102,7 +102,8 @@ export function loop<S extends Grids, E extends Grids = Record<never, never>>({
   const counted = append("round", [append("pointwise", [number], { body: add(argument(0), 1) })], {});
   states.push({ name: "step.number", state: number, next: counted });
   const each = Object.entries(made.each ?? {}).map(([name, x]) => [name, record(`each.${name}`, x)] as const);
-  const ended = append("loop", [flagOf(made.done, made.progress), ...states.map(({ next }) => next)], {
+  const done = made.done ?? gridOf(append("pointwise", [number], { body: ge(argument(0), atMost - 1) }));
+  const ended = append("loop", [flagOf(done, made.progress), ...states.map(({ next }) => next)], {
     states: states.map(({ name }) => name),
     atMost,
   });

@@ -24,6 +24,8 @@ export const fusePointwise: Pass = {
       };
       const bodies = node.inputs.map((id, i) => {
         const from = inner[i];
+        // What no body reads may still say which axes the result has.
+        for (const each of from?.inputs ?? []) numberOf(each);
         return from
           ? substituteArguments(from.attrs.body, (j) => argument(numberOf(from.inputs[j] ?? id)))
           : argument(numberOf(id));

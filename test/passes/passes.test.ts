@@ -286,6 +286,13 @@ describe("foldNorms", () => {
 });
 
 describe("fusePointwise", () => {
+  test("keeps what nothing of it is read, as it may say which axes the result has", () => {
+    const text = `${grid}
+                  %1 = pointwise %0 {body=3}
+                  %2 = pointwise %1 {body=$0 * 2}
+                  output "y" = %2 "b h c"`;
+    expect(after(fusePointwise, text)).toContain("%1: [b, h 3; 4] = pointwise %0");
+  });
   const chain = `${grid}
     ${vector(1, "bias")}
     %2 = pointwise %0, %1 {body=$0 + $1}
