@@ -27,10 +27,15 @@ export class GreedySampler extends Gpt<GreedyConfig> {
     const { uncond, cond, complete } = prompts;
     const first: Group = { ...uncond, from: 0, steps: steps_uncond };
     const second: Group = { ...cond, from: uncond.count, steps: steps_cond };
-    const length = complete.length + complete.given;
-    const third: Group = { count: complete.count, length, from: uncond.count + cond.count, steps: steps_complete };
-    const begun = concat([inputs.c_complete, inputs.z_complete], { axis: "t" });
-    const tokens = this.continue([inputs.c_uncond, inputs.c_cond, begun], [first, second, third]);
+    const begun = complete.length + complete.given;
+    const third: Group = {
+      count: complete.count,
+      length: begun,
+      from: uncond.count + cond.count,
+      steps: steps_complete,
+    };
+    const given = concat([inputs.c_complete, inputs.z_complete], { axis: "t" });
+    const tokens = this.continue([inputs.c_uncond, inputs.c_cond, given], [first, second, third]);
 
     const logits = this.follow(tokens.slice("t", 0, tokens.extent("t") - 1));
     const drawn = ({ from, count: sequences, steps }: Group, start: number, length: number) => {
@@ -40,7 +45,7 @@ export class GreedySampler extends Gpt<GreedyConfig> {
     };
     const unconditional = drawn(first, first.length, first.length);
     const conditional = drawn(second, second.length, second.length);
-    const completed = drawn(third, complete.length, length);
+    const completed = drawn(third, complete.length, begun);
     for (const [name, each] of Object.entries({ uncond: unconditional, cond: conditional, complete: completed }))
       keep(`logits_${name}`, each.logits, "(b s) t c");
     keep("margin_uncond", unconditional.margin, "(b s) t");
@@ -69,7 +74,7 @@ export class GreedySampler extends Gpt<GreedyConfig> {
         const before = round(pointwise(place, (at) => at - 1));
         const next = choiceOf(this.head(this.ln_f(this.read(tokens).take("t", before)))).likeliest;
         const isHere = pointwise(place.expand({ t: extent }), (at, token) => (token.t === at ? 1 : 0));
-        const drawn = combine(tokens, [isHere, next], (token, here, drawn) => (here === 1 ? drawn : token));
+        const drawn = combine(tokens, [isHere, next], (token, here, chosen) => (here === 1 ? chosen : token));
         return { next: { tokens: round(drawn) } };
       },
     });
@@ -116,7 +121,7 @@ export class SlidingWindowSampler extends Gpt<SlidingConfig> {
         const logits = this.head(this.ln_f(this.read(all).take("t", round(before).expand({ s: 1 }))));
         const next = choiceOf(logits).likeliest.at("s", 0);
         const isHere = pointwise(number.expand({ n: cells }), (step, at) => (at.n === step ? 1 : 0));
-        const drawn = combine(codes, [isHere, next], (code, here, drawn) => (here === 1 ? drawn : code));
+        const drawn = combine(codes, [isHere, next], (code, here, chosen) => (here === 1 ? chosen : code));
         return { next: { codes: round(drawn) }, each: { logits: logits.at("s", 0) } };
       },
     });

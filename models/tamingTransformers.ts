@@ -67,7 +67,7 @@ const codes = (config: VqConfig) => {
 type Fields = { readonly [field: string]: unknown };
 type Shapes = { readonly [name: string]: { readonly shape: readonly number[] } };
 /** What is recorded of a run says nothing of the network. */
-const network = ({ record_blocks: _recorded, ...config }: Fields) => config;
+const published = ({ record_blocks: _recorded, ...config }: Fields) => config;
 const promptOf = (input: Shapes[string] | undefined) => ({ count: input?.shape[0], length: input?.shape[1] });
 const sizeOf = (input: Shapes[string] | undefined) => input?.shape.slice(-2);
 
@@ -84,7 +84,7 @@ export default system({
       },
       module: (config) => new Sequence(config),
       fromCase: (config, { idx, embeddings }) => ({
-        ...network(config),
+        ...published(config),
         tokens: idx?.shape[1],
         ...(embeddings === undefined ? {} : { embeddings: embeddings.shape[1] }),
       }),
@@ -99,7 +99,7 @@ export default system({
       inputs: ({ condition, image }) => ({ c_indices: ids(condition), z_indices: ids(image) }),
       module: (config) => new Net2Net(config),
       fromCase: (config, { c_indices, z_indices }) => ({
-        ...network(config),
+        ...published(config),
         condition: c_indices?.shape[1],
         image: z_indices?.shape[1],
       }),
@@ -114,7 +114,7 @@ export default system({
       }),
       module: (config) => new GreedySampler(config),
       fromCase: ({ sos_token: _first, ...config }, { c_uncond, c_cond, c_complete, z_complete }) => ({
-        ...network(config),
+        ...published(config),
         prompts: {
           uncond: promptOf(c_uncond),
           cond: promptOf(c_cond),
@@ -126,7 +126,7 @@ export default system({
       config: SlidingConfig,
       inputs: ({ size: [h, w] }) => ({ c_indices: grid({ h, w }, 1, { layout: "b h w", element: "int" }) }),
       module: (config) => new SlidingWindowSampler(config),
-      fromCase: (config, { c_indices }) => ({ ...network(config), size: sizeOf(c_indices) }),
+      fromCase: (config, { c_indices }) => ({ ...published(config), size: sizeOf(c_indices) }),
     }),
     AttnBlock: entry({
       config: AttnConfig,
@@ -143,7 +143,7 @@ export default system({
       inputs: (config) => ({ image: images(config), code_indices: codes(config) }),
       module: (config) => new VqModel(config),
       fromCase: (config, { image, code_indices }) => ({
-        ...network(config),
+        ...published(config),
         images: image?.shape[0],
         size: sizeOf(image),
         code_size: sizeOf(code_indices),
@@ -158,7 +158,7 @@ export default system({
         const forward = ({ image }: { readonly image: Images }) => encoded(network.encode(image));
         return { encoder, quant_conv, quantize, forward };
       },
-      fromCase: (config, { image }) => ({ ...network(config), images: image?.shape[0], size: sizeOf(image) }),
+      fromCase: (config, { image }) => ({ ...published(config), images: image?.shape[0], size: sizeOf(image) }),
     }),
     VQModelDecode: entry({
       config: VqConfig,
@@ -172,7 +172,7 @@ export default system({
         return { decoder, post_quant_conv, quantize, forward };
       },
       fromCase: (config, { indices }) => ({
-        ...network(config),
+        ...published(config),
         images: indices?.shape[0],
         code_size: sizeOf(indices),
       }),
