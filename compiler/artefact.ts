@@ -167,7 +167,8 @@ const sha256 = (content: Uint8Array): string => createHash("sha256").update(cont
 const codeOf = (error: unknown): string =>
   error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
 
-function reasonOf(error: unknown): string {
+/** Why the system did not let a file be written. */
+export function reasonOf(error: unknown): string {
   switch (codeOf(error)) {
     case "ENOSPC":
     case "EDQUOT":
@@ -181,6 +182,10 @@ function reasonOf(error: unknown): string {
     case "ENOTDIR":
     case "EEXIST":
       return "part of its path is a file";
+    case "ENOENT":
+      return "its folder does not exist";
+    case "EISDIR":
+      return "it is a folder";
     default:
       return error instanceof Error ? error.message : String(error);
   }

@@ -1,4 +1,3 @@
-import { renameSync, rmSync } from "node:fs";
 import { type Checkpoint, checkpointOf } from "../../runtime/checkpoint.ts";
 import { inflateWeights } from "../../runtime/inflateWeights.ts";
 import { openTensors } from "../../runtime/openTensors.ts";
@@ -10,6 +9,7 @@ import { bytes } from "./figures.ts";
 import { type ModelOptions, traceModel } from "./model.ts";
 import { graphParameters } from "./ports.ts";
 import type { Terminal } from "./terminal.ts";
+import { writeWhole } from "./writeWhole.ts";
 
 export type ConvertOptions = ModelOptions & {
   /** The model file that the weights shall fit; null: they stay as they are. */
@@ -38,14 +38,10 @@ export async function convertWeights(
     options.model === null
       ? { tensors: new Map<string, TensorToWrite>(file.tensors), changed: [], missing: [] }
       : await fitted(file, options.model, options, terminal);
-  // The place may be that of the source, and a file that could not be finished is of no use.
-  const draft = `${to}.${process.pid}.tmp`;
-  try {
-    await terminal.task(`writing ${to}`, async () => writeSafetensors(draft, tensors, new Map([["format", "pt"]])));
-    renameSync(draft, to);
-  } finally {
-    rmSync(draft, { force: true });
-  }
+  // The place may be that of the source.
+  await terminal.task(`writing ${to}`, async () =>
+    writeWhole(to, (draft) => writeSafetensors(draft, tensors, new Map([["format", "pt"]]))),
+  );
   const total = [...tensors.values()].reduce((sum, { dtype, shape }) => sum + countOf(shape) * dtypeBytes[dtype], 0);
   if (options.json) {
     const list = [...tensors].map(([name, { dtype, shape }]) => ({ name, dtype, shape }));

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Precision } from "../../ir/types.ts";
 import { printGraph } from "../../ir/print.ts";
@@ -12,6 +12,7 @@ import { printRemarks } from "./remarks.ts";
 import type { ChosenToken } from "./tokenView.ts";
 import type { BatchRange } from "./options.ts";
 import type { Paint, Terminal } from "./terminal.ts";
+import { writeText } from "./writeWhole.ts";
 
 export type InspectOptions = ModelOptions & {
   readonly precision: Precision;
@@ -44,7 +45,7 @@ function writePictures(compiled: Compiled, token: ChosenToken, folder: string, t
   mkdirSync(folder, { recursive: true });
   for (const [name, picture] of patternPictures(compiled, token)) {
     const file = join(folder, `${name}.svg`);
-    writeFileSync(file, picture);
+    writeText(file, picture);
     terminal.print(`wrote ${readablePath(file)}`);
   }
 }

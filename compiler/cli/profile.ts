@@ -1,4 +1,3 @@
-import { writeFileSync } from "node:fs";
 import { type Checkpoint, openCheckpoint } from "../../runtime/checkpoint.ts";
 import { printExtents } from "../../ir/contract.ts";
 import type { Program } from "../../ir/program.ts";
@@ -22,6 +21,7 @@ import { framesOf } from "./report/frames.ts";
 import type { AttentionTokens } from "./report/tokenData.ts";
 import { traceOf } from "./report/trace.ts";
 import { type Column, table, type Terminal } from "./terminal.ts";
+import { writeText } from "./writeWhole.ts";
 
 export type ProfileOptions = NetworkOptions & {
   /** Null: random ones. The time does not depend on them. */
@@ -151,10 +151,10 @@ async function tokensOf(
 }
 
 async function writeFiles(collect: () => ReportData, { trace, report }: ProfileOptions): Promise<void> {
-  if (trace !== null) writeFileSync(trace, JSON.stringify(traceOf(collect())));
+  if (trace !== null) writeText(trace, JSON.stringify(traceOf(collect())));
   if (report !== null) {
     const { reportPage } = await import("./report/html.ts");
-    writeFileSync(report, await reportPage(collect()));
+    writeText(report, await reportPage(collect()));
   }
 }
 

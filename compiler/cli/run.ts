@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import type { LoopEnd } from "../../ir/program.ts";
 import type { Precision } from "../../ir/types.ts";
@@ -13,6 +13,7 @@ import type { DeviceName, MotionSource } from "./options.ts";
 import { batchOf } from "./ports.ts";
 import { openNetwork } from "./network.ts";
 import { table, type Terminal } from "./terminal.ts";
+import { writeText, writeWhole } from "./writeWhole.ts";
 
 export type RunOptions = ModelOptions & {
   readonly weights: string;
@@ -53,7 +54,7 @@ export async function run(path: string, options: RunOptions, terminal: Terminal)
   );
   const time = performance.now() - start;
 
-  if (options.output !== null) writeArrays(options.output, outputs);
+  if (options.output !== null) writeWhole(options.output, (draft) => writeArrays(draft, outputs));
   if (options.plot !== null) await plotClusters(options.plot, inputs, outputs);
   const described = [...outputs].map(([name, array]) => describeOutput(name, array, options.top, labels));
   if (options.json) {
@@ -86,7 +87,7 @@ export async function run(path: string, options: RunOptions, terminal: Terminal)
 /** The charts' library is loaded where there is something to draw. */
 async function plotClusters(file: string, inputs: NumberArrays, outputs: NumberArrays): Promise<void> {
   const { clusterPlot, clustersOf } = await import("./clusterPlot.ts");
-  writeFileSync(file, clusterPlot(clustersOf(inputs, outputs)));
+  writeText(file, clusterPlot(clustersOf(inputs, outputs)));
 }
 
 function printLoop({ steps, end }: LoopEnd, { paint }: Terminal): string {

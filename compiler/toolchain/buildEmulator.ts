@@ -2,7 +2,7 @@ import { mkdir, readFile, readdir, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { packageRoot } from "../packageRoot.ts";
 import { cacheEntry, cacheFolder, contentKey } from "./cache.ts";
-import { explainError } from "./compilerMessage.ts";
+import { adviceOn, explainError } from "./compilerMessage.ts";
 import { findHostCompiler, type Tool } from "./findTools.ts";
 import { includedFiles } from "./includes.ts";
 import { runTool } from "./runTool.ts";
@@ -85,7 +85,10 @@ async function compile(
   if (run.code === 0) return;
   const reason = run.problem === "" ? explainError(run.output, { file: "", source: "" }, packageRoot()) : run.problem;
   throw new ToolError("compiler-failed", `${tool.path} could not compile ${name} of the emulated device: ${reason}`, {
-    hint: "the emulated device needs Linux on x86-64 or arm64 and a C++17 compiler; set CXX to try another",
+    hint: adviceOn(
+      run.output,
+      "the emulated device needs Linux on x86-64 or arm64 and a C++17 compiler; set CXX to try another",
+    ),
     log: run.output,
   });
 }

@@ -2,7 +2,7 @@ import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { cacheEntry, cacheFolder, contentKey } from "./cache.ts";
 import { createHash } from "node:crypto";
-import { explainError } from "./compilerMessage.ts";
+import { adviceOn, explainError } from "./compilerMessage.ts";
 import { findHostCompiler } from "./findTools.ts";
 import { runTool } from "./runTool.ts";
 import { ToolError } from "./toolError.ts";
@@ -51,7 +51,7 @@ export async function buildLibrary(
       const reason =
         run.problem === "" ? explainError(run.output, { file: sourcePath, source: text }, source) : run.problem;
       throw new ToolError("compiler-failed", `${tool.path} could not compile ${sourcePath}: ${reason}`, {
-        hint: "generated code should always compile: report this with the file's text",
+        hint: adviceOn(run.output, "generated code should always compile: report this with the file's text"),
         log: run.output,
       });
     }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { PtxasReport } from "../../ir/program.ts";
 import { packageRoot } from "../packageRoot.ts";
 import { cacheEntry, cacheFolder, contentKey } from "./cache.ts";
-import { explainError } from "./compilerMessage.ts";
+import { adviceOn, explainError } from "./compilerMessage.ts";
 import { findHostCompiler, findNvcc, type Tool } from "./findTools.ts";
 import { includedFiles } from "./includes.ts";
 import { parsePtxasReport, performanceNotes } from "./ptxasReport.ts";
@@ -161,7 +161,7 @@ async function runCompiler(
     const reason =
       run.problem === "" ? explainError(run.output, { file, source: kernel.source }, headers) : run.problem;
     throw new ToolError("compiler-failed", `${tool.path} could not compile ${what}: ${reason}`, {
-      hint: "generated code should always compile: report this with the kernel's text",
+      hint: adviceOn(run.output, "generated code should always compile: report this with the kernel's text"),
       log: run.output,
     });
   }

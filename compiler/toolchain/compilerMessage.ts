@@ -17,6 +17,17 @@ const forms: readonly RegExp[] = [
   /^(?<file>[^\s(][^(\n]*)\((?<line>\d+)\): (?:catastrophic )?error(?: #[\w-]+)?: (?<text>.*)$/m,
 ];
 
+/** What to do where this machine is to blame for a compiler's failure; `otherwise` where it is not. */
+export function adviceOn(output: string, otherwise: string): string {
+  if (/No space left on device|Disk quota exceeded/.test(output))
+    return "the disk is full: make room, or set FOVEA_CACHE to a folder on another one";
+  if (/Failed to preprocess host compiler|Cannot find compiler|host compiler .*not found/.test(output))
+    return "nvcc needs a C++ compiler of this machine (Debian, Ubuntu: apt install g++)";
+  if (/virtual memory exhausted|[Oo]ut of memory|cannot allocate memory|Killed signal terminated/.test(output))
+    return "this machine's memory does not suffice: end other programs";
+  return otherwise;
+}
+
 export function firstError(output: string): CompilerMessage | undefined {
   const matches = forms.map((form) => form.exec(output)).filter((match) => match !== null);
   const [first] = matches.toSorted((a, b) => a.index - b.index);

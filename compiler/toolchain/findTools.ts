@@ -34,7 +34,7 @@ export async function findFatbinary(environment: NodeJS.ProcessEnv = process.env
 export async function findHostCompiler(environment: NodeJS.ProcessEnv = process.env): Promise<Tool> {
   const candidates = [environment["CXX"], "g++", "clang++", "c++"].filter(isGiven);
   return findTool("a C++ compiler", candidates, environment, {
-    hint: "install g++ 9 or later (Debian, Ubuntu: apt install g++) or clang++ 10 or later, or set CXX",
+    hint: "install g++ 9 or later (Debian, Ubuntu: apt install g++) or clang++ 10 or later, or set CXX; --device evaluator needs none",
   });
 }
 

@@ -102,6 +102,23 @@ describe("compileImages", () => {
     await expect(compileImages([kernel("one", "")], ["emulated"], options)).rejects.toThrow("cannot allocate memory");
   });
 
+  it.each([
+    ["/usr/bin/ld: final link failed: No space left on device", "the disk is full"],
+    [
+      "gcc: No such file or directory\nnvcc fatal   : Failed to preprocess host compiler properties.",
+      "apt install g++",
+    ],
+    ["g++: fatal error: Killed signal terminated program cc1plus", "memory does not suffice"],
+    ["x.cu:1:1: error: expected a declaration", "report this"],
+  ])("says what to do about %s", async (said, advice) => {
+    const text = `[ "$1" = --version ] && echo failing 1 && exit 0\necho "${said}" >&2\nexit 1\n`;
+    const options = { cache, environment: { ...process.env, CXX: await script("advised", text) } };
+    await expect(compileImages([kernel("one", "")], ["emulated"], options)).rejects.toMatchObject({
+      code: "compiler-failed",
+      hint: expect.stringContaining(advice) as unknown,
+    });
+  });
+
   it("does not take a killed compiler's half image for one", async () => {
     const killed = await script(
       "killed",

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Precision } from "../../../ir/types.ts";
 import { openCheckpoint } from "../../../runtime/checkpoint.ts";
@@ -16,6 +16,7 @@ import { table, type Terminal } from "../terminal.ts";
 import type { ChosenToken } from "../tokenView.ts";
 import { collectPoints, type QueryPoints } from "./collect.ts";
 import { describe, nameOf, pointsPicture } from "./picture.ts";
+import { writeText } from "../writeWhole.ts";
 
 export type PointsOptions = ModelOptions & {
   /** The module that samples; null: all of them. */
@@ -63,7 +64,7 @@ export async function inspectPoints(file: string, options: PointsOptions, termin
   mkdirSync(options.svg, { recursive: true });
   for (const each of found) {
     const picture = join(options.svg, `${each.path}.svg`);
-    writeFileSync(picture, pointsPicture(each, frames));
+    writeText(picture, pointsPicture(each, frames));
     if (!options.json) terminal.print(`wrote ${readablePath(picture)}`);
   }
   return exitCodes.success;
