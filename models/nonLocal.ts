@@ -21,6 +21,7 @@ import {
   repeat,
   score,
   system,
+  where,
   window,
 } from "fovea";
 import { z } from "zod";
@@ -115,17 +116,28 @@ class NonLocalBlock extends Module<BlockConfig> {
   }
 }
 
-const NonlocalConfig = z.strictObject({
-  dim: count,
-  dim_inner: count,
-  /** How many positions of time, height and width become one key. */
-  pool_size: z.tuple([count, count, count]).default([1, 2, 2]),
-  instantiation: z.enum(["softmax", "dot_product"]).default("softmax"),
-  norm_eps: z.number().positive().default(1e-5),
-  /** Runs of frames that look at themselves alone. */
-  groups: count.default(1),
-  extent: Extent,
-});
+/** Why runs of frames cannot look at themselves alone, if they cannot. */
+const unfit = (frames: number, groups: number, pooled: number): string | null =>
+  groups === 1 || frames % (groups * pooled) === 0
+    ? null
+    : `${frames} frames do not fall into ${groups} runs${pooled === 1 ? "" : ` of which ${pooled} frames each become one key`}`;
+
+const NonlocalConfig = z
+  .strictObject({
+    dim: count,
+    dim_inner: count,
+    /** How many positions of time, height and width become one key. */
+    pool_size: z.tuple([count, count, count]).default([1, 2, 2]),
+    instantiation: z.enum(["softmax", "dot_product"]).default("softmax"),
+    norm_eps: z.number().positive().default(1e-5),
+    /** Runs of frames that look at themselves alone. */
+    groups: count.default(1),
+    extent: Extent,
+  })
+  .superRefine(({ extent, groups, pool_size }, context) => {
+    const message = unfit(extent.t, groups, pool_size[0]);
+    if (message !== null) context.addIssue({ code: "custom", path: ["groups"], message });
+  });
 type NonlocalConfig = z.infer<typeof NonlocalConfig>;
 
 class Nonlocal extends Module<NonlocalConfig> {
@@ -147,7 +159,7 @@ class Nonlocal extends Module<NonlocalConfig> {
     const options = {
       scale: isSoftmax ? 1 / Math.sqrt(dim_inner) : 1,
       normalize: isSoftmax ? ("softmax" as const) : ("count" as const),
-      ...(groups > 1 ? { keys: window({ t: extent.t / groups }) } : {}),
+      ...(groups > 1 ? { keys: this.ownRun(extent.t / groups, t) } : {}),
     };
     if (isSoftmax) {
       keep("logits", attentionWeights(theta, phi, axes, { ...options, normalize: "none" }), pairs);
@@ -155,6 +167,13 @@ class Nonlocal extends Module<NonlocalConfig> {
     }
     const back = keep("conv_out", this.conv_out(attend(theta, phi, g, options)), layouts[3]);
     return keep("", x.add(keep("bn", this.bn(back), layouts[3])), layouts[3]);
+  }
+
+  /** Keys of the query's own run of frames, of which `pooled` each have become one key. */
+  private ownRun(frames: number, pooled: number) {
+    if (pooled === 1) return window({ t: frames });
+    const keys = frames / pooled;
+    return where<"t" | "h" | "w">((i, j) => Math.floor(i.t / frames) === Math.floor(j.t / keys));
   }
 }
 
@@ -215,24 +234,29 @@ class ResBlock extends Module<ResConfig> {
 }
 
 /** Of each list the entry of one pathway: slow and fast ones have stages of their own. */
-const StageConfig = z.strictObject({
-  dim_in: z.tuple([count]),
-  dim_out: z.tuple([count]),
-  stride: z.tuple([count]).default([1]),
-  temp_kernel_sizes: z.tuple([z.array(count).min(1)]),
-  num_blocks: z.tuple([count]),
-  dim_inner: z.tuple([count]),
-  num_groups: z.tuple([count]).default([1]),
-  /** How many of the blocks look at several frames. */
-  num_block_temp_kernel: z.tuple([z.int().nonnegative()]),
-  /** Blocks that a non-local block follows. */
-  nonlocal_inds: z.tuple([z.array(z.int().nonnegative())]).default([[]]),
-  nonlocal_group: z.tuple([count]).default([1]),
-  nonlocal_pool: z.tuple([z.tuple([count, count, count])]).default([[1, 2, 2]]),
-  dilation: z.tuple([count]).default([1]),
-  instantiation: z.enum(["softmax", "dot_product"]).default("softmax"),
-  extent: Extent,
-});
+const StageConfig = z
+  .strictObject({
+    dim_in: z.tuple([count]),
+    dim_out: z.tuple([count]),
+    stride: z.tuple([count]).default([1]),
+    temp_kernel_sizes: z.tuple([z.array(count).min(1)]),
+    num_blocks: z.tuple([count]),
+    dim_inner: z.tuple([count]),
+    num_groups: z.tuple([count]).default([1]),
+    /** How many of the blocks look at several frames. */
+    num_block_temp_kernel: z.tuple([z.int().nonnegative()]),
+    /** Blocks that a non-local block follows. */
+    nonlocal_inds: z.tuple([z.array(z.int().nonnegative())]).default([[]]),
+    nonlocal_group: z.tuple([count]).default([1]),
+    nonlocal_pool: z.tuple([z.tuple([count, count, count])]).default([[1, 2, 2]]),
+    dilation: z.tuple([count]).default([1]),
+    instantiation: z.enum(["softmax", "dot_product"]).default("softmax"),
+    extent: Extent,
+  })
+  .superRefine(({ extent, nonlocal_inds, nonlocal_group, nonlocal_pool }, context) => {
+    const message = nonlocal_inds[0].length === 0 ? null : unfit(extent.t, nonlocal_group[0], nonlocal_pool[0][0]);
+    if (message !== null) context.addIssue({ code: "custom", path: ["nonlocal_group"], message });
+  });
 type StageConfig = z.infer<typeof StageConfig>;
 
 /** The blocks of a stage, and the non-local blocks between them, as published: `pathway0_res0`, `pathway0_nonlocal0`. */
