@@ -31,6 +31,12 @@ const noteOf = (node: Node, roles: Roles, uses: Uses): Said | null => {
     return { fused: true, what: "pointwise op", because: "only products read it: they compute it as they load" };
   if (roles.isAveraged(node.id))
     return { fused: true, what: "pooling", because: "one product alone reads it: it averages as it loads" };
+  if (roles.isInPerceptron(node.id))
+    return {
+      fused: true,
+      what: node.op === "normalize" ? "normalisation" : node.op === "linear" ? "product" : "pointwise op",
+      because: "its rows are made of little and come to few results: one kernel computes them from end to end",
+    };
   if (node.op === "pointwise" && role.kind === "fused")
     return {
       fused: true,

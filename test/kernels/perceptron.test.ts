@@ -28,8 +28,9 @@ describe.each(["f32", "bf16", "f16"] as const)("few results of rows made of litt
     ["two products", new Distances()],
   ])("%s", async (_, module) => {
     const graph = traceModule(module);
-    const { program } = compileGraph(graph, { precision, batch: { min: 1, max: 2 }, keep: false });
+    const { program, fusions } = compileGraph(graph, { precision, batch: { min: 1, max: 2 }, keep: false });
     expect(program.kernels.map(({ family }) => family)).toEqual(["perceptron"]);
+    expect(fusions.some(({ because }) => /one kernel computes them from end to end/u.test(because))).toBe(true);
     const errors = await deviceErrors(graph, { precision, keep: false, batch: 2 });
     // Nothing hidden is rounded, and what a caller reads and gets is float32.
     expect([...errors.keys()]).toEqual(["out"]);

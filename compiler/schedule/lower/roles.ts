@@ -33,6 +33,8 @@ export type Roles = {
   readonly isPrologue: (id: ValueId) => boolean;
   /** What a kernel that starts at this node computes besides it, up to a product of few results. */
   readonly perceptron: (first: ValueId) => Perceptron | null;
+  /** Whether a value is computed by such a kernel, behind its first node. */
+  readonly isInPerceptron: (id: ValueId) => boolean;
   /** Whether the one product that reads a pooling averages as it loads. */
   readonly isAveraged: (id: ValueId) => boolean;
   /** The pointwise op behind a kernel's first node, if one is fused. */
@@ -122,6 +124,7 @@ export const assignRoles = (graph: Graph): Roles => {
     isInlined: (id) => inlined.has(id),
     isPrologue: (id) => prologues.has(id),
     perceptron: (first) => byHead.get(first) ?? null,
+    isInPerceptron: (id) => swallowed.has(id) || perceptrons.has(id),
     isAveraged: (id) => averaged.has(id),
     epilogue: (id) => epilogues.get(id) ?? null,
     of: (id) => {
