@@ -364,11 +364,10 @@ const bestSpan = (
   const first = arrange(tiles);
   if (tiles.kind === "stream" || tiles.units > 1 || first.schedule.kind === "dense") return first;
   const spans = [64, 48, 32, 16].filter((span) => span <= tiles.span);
-  const others = spans
-    .map((span) => ({ ...tiles, span, keySlots: Math.ceil(tiles.keySlots / span) * span }))
-    .filter(fits)
-    .map(arrange);
-  return others.reduce((best, each) => (each.cost < best.cost ? each : best), first);
+  const whole = spans.map((span) => ({ ...tiles, span, keySlots: Math.ceil(tiles.keySlots / span) * span }));
+  // Steps of 16 take no more slots than there are.
+  const fitting = whole.filter((each) => each.span === 16 || fits(each)).map(arrange);
+  return fitting.reduce((best, each) => (each.cost < best.cost ? each : best));
 };
 
 /** Whether it reads tables at places of tokens. */

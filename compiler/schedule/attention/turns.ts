@@ -27,6 +27,10 @@ type Alike = {
  * themselves. The biases then stay in registers: every product starts from them, and keys that no group has are hidden
  * by a bias of minus infinity. As many as leave two thread blocks for each multiprocessor (of an A100, as
  * gemmTiles.ts) at eight examples: the bias is read less often, and the next group comes while one is at work.
+ *
+ * Others look biases up in shared memory, as the emulated device counts it: in float32 that is 6 % of the passes over its
+ * banks for 7 x 7 and 5 % for 12 x 12, which the operands' own reads outweigh. Of 12 x 12 in bf16 it is 35 %, but their
+ * 72 biases a thread, beside scores and sums, leave registers for 12 warps on a multiprocessor and not for 16.
  */
 export const turnsOf = (alike: Alike): number => {
   const { kernel, groups, tiles } = alike;
