@@ -98,7 +98,11 @@ const planOf = (kernel: AttentionKernel, { warps, jobs: whole }: Jobs, target: T
   return {
     jobs,
     warps,
-    minBlocks: minBlocks(problem, { warps, span: Math.max(...jobs.map(({ tiles }) => tiles.span)) }),
+    minBlocks: minBlocks(problem, {
+      warps,
+      span: Math.max(...jobs.map(({ tiles }) => tiles.span)),
+      readsPairs: jobs.some(({ bias, guardsQueries }) => bias === null && guardsQueries),
+    }),
     sharedBytes: Math.max(
       ...jobs.map(({ tiles, bias }) => sharedBytes({ ...problem, biasCount: bias?.count ?? 0 }, tiles)),
     ),

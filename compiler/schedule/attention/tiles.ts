@@ -90,11 +90,17 @@ const registersOf = (
   return valueColumns <= most ? narrow : precision !== "f32" && valueColumns <= 160 ? 168 : 255;
 };
 
-/** Thread blocks that registers must leave room for on a multiprocessor. */
+/**
+ * Thread blocks that registers must leave room for on a multiprocessor. `readsPairs`: scores read tables pair by pair,
+ * whose places take registers beside a wide span's sums.
+ */
 export const minBlocks = (
   problem: Pick<TileProblem, "precision" | "valueColumns" | "positionBytes">,
-  { warps, span }: { readonly warps: number; readonly span: number },
-): number => Math.max(1, Math.floor(65536 / (registersOf(problem, span) * warps * 32)));
+  { warps, span, readsPairs }: { readonly warps: number; readonly span: number; readonly readsPairs: boolean },
+): number => {
+  const least = readsPairs && span === 64 ? 168 : 0;
+  return Math.max(1, Math.floor(65536 / (Math.max(least, registersOf(problem, span)) * warps * 32)));
+};
 
 /** Warps of one thread block that may have a multiprocessor to itself. */
 const mostWarps = (problem: TileProblem): number =>
