@@ -98,3 +98,13 @@ describe("a non-local block of concatenations", () => {
     expect(global.written.bytes).toBe(queries * 16 * 2);
   });
 });
+
+it("counts of panoptic numbers no more bytes than there are: distances to centres lie in no memory", () => {
+  const [h, w, classes] = [33, 65, 19];
+  const ids = { thing_list: [11, 12], label_divisor: 1000, stuff_area: 40, void_label: 255_000 };
+  const config = { ...ids, threshold: 0.1, nms_kernel: 7, top_k: 50, classes, h, w };
+  const { program } = compile(axialDeeplab, "f32", "PanopticPostProcessing", config);
+  const read = program.steps.map(({ work }) => work.readBytes.fixed + work.readBytes.perExample);
+  // The most is read by the argmax of all pixels' classes.
+  expect(Math.max(...read)).toBe(4 * h * w * classes);
+});

@@ -161,7 +161,11 @@ export const launchWork = (context: Context, first: Node, result: ValueId, flops
   const { type } = context.roles.node(result);
   const behind = context.roles.epilogue(first.id);
   const others = behind?.inputs.filter((id) => id !== first.id) ?? [];
-  const inputs = [...new Set([...first.inputs, ...others])].map(context.roles.node);
+  // What is computed as it is read lies in no memory; what it is computed from does.
+  const read = [...first.inputs, ...others].flatMap((id): readonly ValueId[] =>
+    context.roles.isInlined(id) ? context.roles.node(id).inputs : [id],
+  );
+  const inputs = [...new Set(read)].map(context.roles.node);
   // What a caller hands over or receives is float32 whatever the program computes in.
   const outputs = new Set(context.graph.outputs.map(({ value }) => value));
   const bytes = (node: Node): number => {
@@ -181,10 +185,10 @@ export const launchWork = (context: Context, first: Node, result: ValueId, flops
   };
 };
 
-/** How many rows memory holds of a value: a prefix that is repeated lies there once, and what a mean is taken of, whole. */
+/** How many rows memory holds of a value: what is repeated lies there once, and what a mean is taken of, whole. */
 const rowsHeld = (context: Context, node: Node): number => {
   const [inner] = node.inputs;
-  const isView = node.op === "repeatPrefix" || node.op === "meanPrefix" || node.op === "channels";
+  const isView = ["repeatPrefix", "meanPrefix", "channels", "expand", "rename"].includes(node.op);
   const isRead =
     (isView && context.roles.of(node.id).kind === "view") ||
     context.roles.isAveraged(node.id) ||
