@@ -1,5 +1,5 @@
 import { printExtents } from "../ir/contract.ts";
-import type { Graph, Node, Output, Span, ValueId } from "../ir/graph.ts";
+import type { Graph, Node, Output, Span } from "../ir/graph.ts";
 import { countedDimension, layoutShape } from "../ir/layoutOffset.ts";
 import type {
   Argument,
@@ -15,9 +15,9 @@ import type {
   Weight,
   WeightExpr,
 } from "../ir/program.ts";
-import { lengthsOf } from "../ir/lengths.ts";
+import { lengthRange } from "../ir/lengthRange.ts";
 import { exactJson } from "../ir/programText.ts";
-import { bytesOf, sizeOf, type StorageType } from "../ir/types.ts";
+import { bytesOf, type StorageType } from "../ir/types.ts";
 import type { CompileOptions } from "./compiled.ts";
 import { type CompileError, compileError } from "./diagnostics.ts";
 import type { EmittedKernel, FusedKernel, KernelHeader } from "./schedule/kernels.ts";
@@ -248,12 +248,14 @@ const ports = (graph: Graph): Pick<Program, "inputs" | "outputs" | "kept"> => {
       shape: layoutShape(node.attrs.layout, node.type),
       upTo: null,
       buffer: { space: "input", index },
-      ...rangeOf(graph, node.id),
+      ...withRange(lengthRange(graph, node.id)),
     })),
     outputs: graph.outputs.map(port("output")),
     kept: graph.kept.map(port("kept")),
   };
 };
+
+const withRange = (range: Port["range"] | null): Pick<Port, "range"> => (range ? { range } : {});
 
 const countOf = ({ name, layout, upTo }: Output, { type }: Node): PortCount | null => {
   if (upTo === null) return null;
@@ -263,17 +265,6 @@ const countOf = ({ name, layout, upTo }: Output, { type }: Node): PortCount | nu
 };
 
 /** What a checkpoint must hold for all parts. Throws a CompileError where they want a parameter in several shapes. */
-/** Lengths of sets lie between nothing and the size that they are padded to. */
-const rangeOf = (graph: Graph, input: ValueId): Pick<Port, "range"> => {
-  const sizes = graph.nodes.flatMap((node) => {
-    if (node.op !== "attend") return [];
-    const lengths = lengthsOf(node.attrs.score);
-    if (lengths === null || node.inputs[3 + lengths.table] !== input) return [];
-    return graph.nodes.flatMap(({ id, type }) => (id === node.inputs[1] ? (sizeOf(type, lengths.keyAxis) ?? []) : []));
-  });
-  return sizes.length === 0 ? {} : { range: { min: 0, max: Math.min(...sizes) } };
-};
-
 const parametersOf = (parts: readonly Part[]): Program["parameters"] => {
   const slots = new Map<string, Slot>();
   for (const { graph, extents } of parts)

@@ -1,6 +1,7 @@
 import type { Graph, Node } from "../ir/graph.ts";
 import type { FusionNote } from "./compiled.ts";
-import { usesOf, type Roles, type Uses } from "./schedule/lower/roles.ts";
+import type { Roles } from "./schedule/lower/roles.ts";
+import { usesOf, type Uses } from "./schedule/lower/uses.ts";
 import { isViewOp } from "./schedule/view.ts";
 
 /** For each value that could have joined another's kernel: whether it did, and why. */
@@ -29,6 +30,13 @@ const noteOf = (node: Node, roles: Roles, uses: Uses): Said | null => {
     };
   if (roles.isPrologue(node.id))
     return { fused: true, what: "pointwise op", because: "only products read it: they compute it as they load" };
+  if (roles.isInMab(node.id))
+    return {
+      fused: true,
+      what: node.op === "pointwise" ? "pointwise op" : node.op,
+      because:
+        "the kernel of the block around its attention computes it in registers: weights and keys fit beside its rows",
+    };
   if (roles.isAveraged(node.id))
     return { fused: true, what: "pooling", because: "one product alone reads it: it averages as it loads" };
   if (roles.isInPerceptron(node.id))

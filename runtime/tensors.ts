@@ -146,14 +146,22 @@ const checkTensor = (port: Port, tensor: HostTensor | DeviceTensor, batch: numbe
   const count = shape.reduce((product, size) => product * size, 1);
   if (data.length !== count)
     throw new RuntimeError(`${what} has ${data.length} elements, its shape ${formatShape(shape)} says ${count}`);
-  const { range } = port;
-  const bad = range === undefined ? -1 : data.findIndex((value) => value < range.min || value > range.max);
-  if (range !== undefined && bad >= 0)
-    throw new RuntimeError(
-      `${what} is ${data[bad]} at ${bad}: the program takes lengths from ${range.min} to ${range.max}, what its sets are padded to`,
-    );
+  if (port.range !== undefined) requireLengths(what, data, port.range);
   if (data instanceof Float32Array && port.storage !== "f32") return toStorage(data, port.storage, what);
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+};
+
+/** Throws a RuntimeError where a length is none that a set can have. */
+export const requireLengths = (
+  what: string,
+  data: ArrayLike<number>,
+  { min, max }: NonNullable<Port["range"]>,
+): void => {
+  const bad = Array.from(data).findIndex((value) => value < min || value > max);
+  if (bad >= 0)
+    throw new RuntimeError(
+      `${what} is ${data[bad]} at ${bad}: the program takes lengths from ${min} to ${max}, what its sets are padded to`,
+    );
 };
 
 const hostArrays = {

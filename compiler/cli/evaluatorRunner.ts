@@ -1,9 +1,11 @@
 import { type Arrays, evaluate } from "../../ir/evaluate.ts";
-import type { Graph } from "../../ir/graph.ts";
+import type { Graph, ValueId } from "../../ir/graph.ts";
+import { lengthRange } from "../../ir/lengthRange.ts";
 import type { LoopEnd } from "../../ir/program.ts";
 import { countedDimension, layoutShape } from "../../ir/layoutOffset.ts";
 import { checkCheckpoint, type Checkpoint } from "../../runtime/checkpoint.ts";
 import { firstOfEach, largest } from "../../runtime/counts.ts";
+import { requireLengths } from "../../runtime/tensors.ts";
 import { InternalError } from "../diagnostics.ts";
 import type { NumberArray, NumberArrays } from "./arrays.ts";
 import { batchOf, graphInputs, graphParameters } from "./ports.ts";
@@ -19,6 +21,10 @@ export function evaluatorRunner(graph: Graph, checkpoint: Checkpoint): Runner {
     device: "the float64 evaluator",
     kernels: null,
     run: async (inputs, loopEnded) => {
+      for (const { id, name } of inputsOf(graph)) {
+        const range = lengthRange(graph, id);
+        if (range !== null) requireLengths(`input "${name}"`, inputs.get(name)?.values ?? [], range);
+      }
       const read = lazily(
         parameters.map(({ name }) => name),
         (name) => checkpoint.tensors.get(name)?.values() ?? [],
@@ -32,6 +38,9 @@ export function evaluatorRunner(graph: Graph, checkpoint: Checkpoint): Runner {
     [Symbol.dispose]: () => {},
   };
 }
+
+const inputsOf = ({ nodes }: Graph): readonly { readonly id: ValueId; readonly name: string }[] =>
+  nodes.flatMap(({ id, op, attrs }) => (op === "input" ? [{ id, name: attrs.name }] : []));
 
 /** What a graph publishes, as callers receive it. */
 export function evaluateArrays(

@@ -1,5 +1,6 @@
 import { existsSync, statSync } from "node:fs";
 import { contractOf, printContract, printExtents } from "../../ir/contract.ts";
+import { eliminateDeadNodes } from "../../ir/deadNodes.ts";
 import type { Graph } from "../../ir/graph.ts";
 import type { Extents, ParameterSlot, Program } from "../../ir/program.ts";
 import type { Precision } from "../../ir/types.ts";
@@ -42,7 +43,9 @@ export const isArtefactPlace = (path: string): boolean =>
 
 export async function openNetwork(path: string, options: NetworkOptions, terminal: Terminal): Promise<Network> {
   if (isArtefactPlace(path)) return openArtefact(path, options, terminal);
-  const graph = await traceModel(path, options, terminal);
+  const traced = await traceModel(path, options, terminal);
+  // Published intermediates are for comparing: nobody asks for them here.
+  const graph = eliminateDeadNodes({ ...traced, kept: [] });
   const requestFor = (batch: number): PlanRequest => ({
     device: options.device,
     precision: options.precision ?? "f32",

@@ -4,6 +4,7 @@ import { emitAttention } from "./attention.ts";
 import { emitCombine } from "./combine.ts";
 import { emitGemm } from "./gemm.ts";
 import { emitJoint } from "./joint.ts";
+import { emitMab } from "./mab.ts";
 import { emitMap } from "./map.ts";
 import { emitPerceptron } from "./perceptron.ts";
 import { emitProducts } from "./products.ts";
@@ -22,6 +23,8 @@ export const emitKernel = (kernel: FusedKernel, header: KernelHeader, target?: T
       return emitAttention(kernel, header, target);
     case "combine":
       return emitCombine(kernel, header, target);
+    case "mab":
+      return emitMab(kernel, header, target);
     case "map":
       return emitMap(kernel, header);
     case "sample":

@@ -2,6 +2,7 @@ import type { Scalar } from "../../ir/scalar.ts";
 import type { Pattern } from "../../ir/patterns.ts";
 import type { BlockCount, Origin, WeightExpr } from "../../ir/program.ts";
 import type { Precision, StorageType, TensorType } from "../../ir/types.ts";
+import type { MabSizes } from "./mabPlan.ts";
 import type { Target } from "./target.ts";
 
 /**
@@ -14,6 +15,7 @@ export type FusedKernel =
   | ProductsKernel
   | AttentionKernel
   | CombineKernel
+  | MabKernel
   | MapKernel
   | RowKernel
   | PerceptronKernel
@@ -133,6 +135,37 @@ export type CombineKernel = {
   readonly operands: readonly Operand[];
   readonly attention: AttentionKernel;
 };
+/**
+ * A multihead attention block of many rows and few keys, in one kernel:
+ *   q = x Wq + columns[0];  o = before(q + softmax(scale q kT) v);  y = after(end(o, o Wo, …))
+ */
+export type MabKernel = {
+  readonly kind: "mab";
+  readonly precision: "bf16" | "f16";
+  readonly operands: readonly Operand[];
+  readonly batched: boolean;
+  readonly sizes: MabSizes;
+  readonly scale: number;
+  /** In `r`, the row of an example, and `c`. */
+  readonly x: Access;
+  /** In `g`, the group's number, `j`, the key's in it, and `c`, a channel of all heads. */
+  readonly keys: Access;
+  readonly values: Access;
+  /** Numbers for each channel `n`: the projection's bias first. */
+  readonly columns: readonly Access[];
+  /** Normalisations, their scales and shifts by number among the columns. */
+  readonly before: MabNorm | null;
+  readonly after: MabNorm | null;
+  /** Argument 0 is the row so far, 1 the sum of the second product, the others columns, or numbers of rows (in `r`). */
+  readonly end: {
+    readonly body: Scalar;
+    readonly arguments: readonly { readonly kind: "column" | "row"; readonly index: number }[];
+    readonly rows: readonly Access[];
+  };
+  readonly stores: readonly Access[];
+  readonly lengths: GemmKernel["lengths"];
+};
+type MabNorm = { readonly eps: number; readonly scale: number; readonly shift: number };
 /** Tables of positions along an axis: element access in variables `head`, `row` and `c` (channel within the head). */
 export type KernelPositions = {
   readonly axis: string;

@@ -4,6 +4,8 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { readArrays } from "../../compiler/cli/arrays.ts";
 import { keepOnly } from "../../compiler/cli/keptValues.ts";
+import { openRunner } from "../../compiler/cli/openRunner.ts";
+import { openTerminal } from "../../compiler/cli/terminal.ts";
 import { evaluate } from "../../ir/evaluate.ts";
 import type { Graph } from "../../ir/graph.ts";
 import axialDeeplab from "../../models/axialDeeplab.ts";
@@ -163,6 +165,48 @@ describe("clustering one cluster after another", () => {
             Array.from({ length: longest }, (_, i) => Number(i >= points.length));
           const together = run([padded(set), padded(beside)], [maskOf(set), maskOf(beside)]);
           expect(together.labels[0]?.slice(0, set.length)).toEqual(alone.labels[0]);
+        },
+      ),
+      { numRuns: runs },
+    );
+  });
+
+  test("does all that on the device too", async () => {
+    const points = 25;
+    const graph = graphOf({ ...config, points, sets: 1 });
+    const checkpoint = {
+      source: "trained weights",
+      tensors: new Map(
+        [...weights].map(([name, { shape, values }]) => [name, { shape, values: () => Float32Array.from(values) }]),
+      ),
+    };
+    const request = { device: "emulated", precision: "f32", batch: { min: 1, max: 2 }, keep: false } as const;
+    using device = await openRunner(graph, checkpoint, request, openTerminal({ json: true }));
+    const labelsOf = async (...sets: readonly (readonly Point[])[]) => {
+      const filled = sets.flatMap((set) => Array.from({ length: points }, (_, i) => set[i] ?? ([99, -99] as const)));
+      const mask = sets.flatMap((set) => Array.from({ length: points }, (_, i) => Number(i >= set.length)));
+      const results = await device.run(
+        new Map([
+          ["X", { shape: [sets.length, points, 2], values: Float32Array.from(filled.flat()) }],
+          ["mask", { shape: [sets.length, points], values: Int32Array.from(mask) }],
+        ]),
+      );
+      const labels = results.get("labels")?.values ?? [];
+      return sets.map((set, i) => Array.from(labels.slice(i * points, i * points + set.length)));
+    };
+    await fc.assert(
+      fc.asyncProperty(
+        someSet.chain((set) =>
+          fc.tuple(fc.constant(set), fc.shuffledSubarray([...set.keys()], { minLength: set.length })),
+        ),
+        someSet,
+        async ([set, order], beside) => {
+          const [meant] = run([set], [clear(set)]).labels;
+          // Beside another set, with padding behind, and in another order.
+          const [one] = await labelsOf(set, beside);
+          expect(one).toEqual(meant);
+          const [other] = await labelsOf(order.flatMap((from) => set.slice(from, from + 1)));
+          expect(other).toEqual(order.map((from) => meant?.[from]));
         },
       ),
       { numRuns: runs },

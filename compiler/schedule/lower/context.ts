@@ -32,7 +32,8 @@ import {
   type Source,
 } from "./memory.ts";
 import { raggedRows, type Ragged } from "./raggedRows.ts";
-import { usesOf, type Roles, type Uses } from "./roles.ts";
+import type { Roles } from "./roles.ts";
+import { usesOf, type Uses } from "./uses.ts";
 
 /** One kernel launch: what is computed, on which memory, and for whom. */
 export type Launch = {

@@ -5,6 +5,7 @@ import { gridRows, prefixRows, type Precision } from "../../../ir/types.ts";
 import { createContext, type Context, type Launch } from "./context.ts";
 import { lowerAttention } from "./lowerAttention.ts";
 import { lowerConcat } from "./lowerConcat.ts";
+import { lowerMab } from "./lowerMab.ts";
 import {
   lowerCopy,
   lowerFirst,
@@ -39,7 +40,7 @@ export type LoweredLoop = { readonly flag: BufferSpec; readonly atMost: number }
 
 /** Turns a graph into launches of fused kernels, in the order of their results. */
 export const lower = (graph: Graph, precision: Precision, target: Target = usualTarget): Lowered => {
-  const roles = assignRoles(graph);
+  const roles = assignRoles(graph, precision, target);
   const context = createContext(graph, roles, precision, target);
   const copies = placeParts(context);
   const launches: Launch[] = [];
@@ -56,7 +57,7 @@ export const lower = (graph: Graph, precision: Precision, target: Target = usual
     const parts = copies.get(node.id) ?? [];
     if (parts.length > 0) context.view(node.id); // the memory that they are copied to
     for (const { part, slot } of parts) launches.push(lowerCopy(context, part, slot));
-    const storedByKernel = first !== undefined && first.op !== "attend";
+    const storedByKernel = first !== undefined && (first.op !== "attend" || roles.mab(first.id) !== null);
     if (!storedByKernel)
       for (const port of portsOf(context, node.id)) launches.push(lowerPortCopy(context, node.id, port));
   }
@@ -74,8 +75,11 @@ const lowerLoop = (context: Context): LoweredLoop | null => {
   return { flag, atMost: loop.attrs.atMost };
 };
 
-const lowerNode = (context: Context, first: Node, result: ValueId): readonly Launch[] =>
-  first.op === "attend" ? lowerAttention(context, first, result) : [lowerOne(context, first, result)];
+const lowerNode = (context: Context, first: Node, result: ValueId): readonly Launch[] => {
+  if (first.op !== "attend") return [lowerOne(context, first, result)];
+  const mab = context.roles.mab(first.id);
+  return mab === null ? lowerAttention(context, first, result) : [lowerMab(context, mab)];
+};
 
 const lowerOne = (context: Context, first: Node, result: ValueId): Launch => {
   const perceptron = context.roles.perceptron(first.id);

@@ -68,7 +68,7 @@ export const lowerProduct = (context: Context, first: NodeOf<"linear"> | NodeOf<
 };
 
 /** Lengths of the sets whose rows lie one behind the other. */
-const setLengths = (context: Context, result: ValueId, into: Operands): GemmKernel["lengths"] => {
+export const setLengths = (context: Context, result: ValueId, into: Operands): GemmKernel["lengths"] => {
   const ragged = context.ragged.get(result);
   const { type } = context.roles.node(result);
   const last = type.axes.at(-1);

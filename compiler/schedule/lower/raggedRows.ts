@@ -5,7 +5,7 @@ import { literal } from "../../../ir/scalarBuild.ts";
 import { simplify } from "../../../ir/scalarSimplify.ts";
 import { mapScalar, walkScalar } from "../../../ir/scalarWalk.ts";
 import { prefixRows, type TensorType } from "../../../ir/types.ts";
-import type { Uses } from "./roles.ts";
+import type { Uses } from "./uses.ts";
 
 /** Sets of a value end along an axis at their lengths: tokens at or behind them are zeros, or nobody looks at them. */
 export type Ragged = { readonly axis: string; readonly lengths: ValueId };

@@ -2,10 +2,13 @@ import type { Graph, Node, NodeOf, ValueId } from "../../../ir/graph.ts";
 import type { WeightExpr } from "../../../ir/program.ts";
 import { variablesOf } from "../../../ir/scalarWalk.ts";
 import type { Scalar } from "../../../ir/scalar.ts";
-import { gridRows, prefixRows, sizeOf, type TensorType } from "../../../ir/types.ts";
+import { gridRows, prefixRows, sizeOf, type Precision, type TensorType } from "../../../ir/types.ts";
 import { findConstants } from "../constants.ts";
 import { narrowestTile } from "../gemmTiles.ts";
+import type { Target } from "../target.ts";
 import { isViewOp } from "../view.ts";
+import { findMabs, type Mab } from "./findMabs.ts";
+import { usesOf, type Use, type Uses } from "./uses.ts";
 import { findPerceptrons, type Perceptron } from "./perceptrons.ts";
 
 /**
@@ -37,23 +40,18 @@ export type Roles = {
   readonly isInPerceptron: (id: ValueId) => boolean;
   /** Whether the one product that reads a pooling averages as it loads. */
   readonly isAveraged: (id: ValueId) => boolean;
+  /** The block that one kernel computes around an attention, if one does. */
+  readonly mab: (attend: ValueId) => Mab | null;
+  readonly isInMab: (id: ValueId) => boolean;
   /** The pointwise op behind a kernel's first node, if one is fused. */
   readonly epilogue: (id: ValueId) => NodeOf<"pointwise"> | null;
 };
 
-export type Uses = ReadonlyMap<ValueId, readonly Use[]>;
-export type Use = { readonly by: Node; readonly input: number } | "output";
-
-export const usesOf = (graph: Graph): Uses => {
-  const uses = new Map<ValueId, Use[]>(graph.nodes.map((node) => [node.id, []]));
-  for (const by of graph.nodes) for (const [input, id] of by.inputs.entries()) uses.get(id)?.push({ by, input });
-  for (const { value } of [...graph.outputs, ...graph.kept]) uses.get(value)?.push("output");
-  return uses;
-};
-
-export const assignRoles = (graph: Graph): Roles => {
+export const assignRoles = (graph: Graph, precision: Precision, target: Target): Roles => {
   const constants = findConstants(graph);
   const uses = usesOf(graph);
+  const mabs = findMabs(graph, uses, (id) => constants.has(id), precision, target);
+  const inMabs = new Set([...mabs.values()].flatMap(({ members }) => members));
   const nodes = new Map(graph.nodes.map((node) => [node.id, node]));
   const roles = new Map<ValueId, Role>();
   /** Results so far that a pointwise op behind may join, and the kernel's first node. */
@@ -81,7 +79,10 @@ export const assignRoles = (graph: Graph): Roles => {
 
   for (const value of graph.nodes) {
     const expr = constants.get(value.id);
+    const mab = mabs.get(value.id);
     if (expr) roles.set(value.id, { kind: "constant", expr });
+    else if (mab !== undefined) roles.set(value.id, { kind: "kernel", result: mab.result });
+    else if (inMabs.has(value.id)) roles.set(value.id, { kind: "fused" });
     else if (value.op === "input") roles.set(value.id, { kind: "input" });
     else if (value.op === "state") roles.set(value.id, { kind: "state" });
     else if (value.op === "loop" || value.op === "after") roles.set(value.id, { kind: "view" });
@@ -123,6 +124,8 @@ export const assignRoles = (graph: Graph): Roles => {
     node,
     isInlined: (id) => inlined.has(id),
     isPrologue: (id) => prologues.has(id),
+    mab: (attend) => mabs.get(attend) ?? null,
+    isInMab: (id) => inMabs.has(id),
     perceptron: (first) => byHead.get(first) ?? null,
     isInPerceptron: (id) => swallowed.has(id) || perceptrons.has(id),
     isAveraged: (id) => averaged.has(id),

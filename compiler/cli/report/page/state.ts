@@ -30,7 +30,7 @@ export function createSelection({ launches }: ReportData): Selection {
 /** A style of each family of kernels, the same everywhere. */
 export const familyClass = (family: string): string => `family-${families.includes(family) ? family : "other"}`;
 export const familyColour = (family: string): string => `var(--${familyClass(family)})`;
-export const families: readonly string[] = ["gemm", "attention", "map", "row", "sample", "select"];
+export const families: readonly string[] = ["gemm", "attention", "mab", "map", "row", "sample", "select"];
 
 /** What a launch moved: counted where it was, otherwise what the mathematics needs. */
 export const movedBytes = ({ counted, readBytes, writeBytes }: LaunchData): number =>
