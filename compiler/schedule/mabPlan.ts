@@ -28,14 +28,15 @@ export type MabPlan = {
 
 /** Sums of a row, 4 bytes for each channel, are in the registers of four lanes: 128 channels take 64 registers. */
 const mostChannels = 128;
-/** Scores of as many keys at once, each a quarter of a register. */
-const mostKeys = 64;
+/** Channels and keys of a row: scores of all keys lie beside the sums, half a register each. With more together some spill. */
+const mostInRegisters = 176;
 
 /** Null where weights, keys or sums don't fit: kernels one after the other do the same. */
 export const planMab = (sizes: MabSizes, target: Target): MabPlan | null => {
   const { dim, inDim, keys, rows } = sizes;
-  if (dim > mostChannels || dim % 16 !== 0 || inDim > 2 * mostChannels || keys > mostKeys) return null;
+  if (dim > mostChannels || dim % 16 !== 0 || inDim > 2 * mostChannels) return null;
   const keySlots = Math.ceil(keys / 16) * 16;
+  if (dim + keySlots > mostInRegisters) return null;
   const [inBytes, rowBytes] = [Math.ceil(inDim / 8) * 16, dim * 2];
   const resident = dim * (inBytes + rowBytes) + 2 * keySlots * rowBytes + sizes.columns * dim * 4;
   const slabBytes = 2 * 16 * Math.max(inBytes, rowBytes);

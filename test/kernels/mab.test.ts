@@ -37,7 +37,7 @@ describe("a multihead attention block", () => {
     const small = { ...usualTarget, sharedBytes: 99 * 1024, leastOn: "sm_86" };
     expect(blocksIn(compile(wide, "bf16", small))).toBe(0);
     expect(blocksIn(compile(["ISAB", { ...wide[1], dim_in: 256, dim_out: 256 }], "bf16"))).toBe(0);
-    expect(blocksIn(compile(["ISAB", { ...wide[1], num_inds: 65 }], "bf16"))).toBe(0);
+    expect(blocksIn(compile(["ISAB", { ...wide[1], num_inds: 49 }], "bf16"))).toBe(0);
     expect(blocksIn(compile(wide, "f32"))).toBe(0);
   });
 });
