@@ -7,6 +7,7 @@ import deformableVideoTransformer from "../../models/deformableVideoTransformer.
 import nonLocal from "../../models/nonLocal.ts";
 import setTransformer from "../../models/setTransformer.ts";
 import swin from "../../models/swin.ts";
+import tamingTransformers from "../../models/tamingTransformers.ts";
 import timesformer from "../../models/timesformer.ts";
 import videoSwin from "../../models/videoSwin.ts";
 import vtn from "../../models/vtn.ts";
@@ -23,6 +24,7 @@ export const systems: { readonly [system: string]: Model } = {
   "axial-deeplab": axialDeeplab,
   "non-local": nonLocal,
   deformable,
+  "taming-transformers": tamingTransformers,
 };
 
 /** A published configuration of a network. */
