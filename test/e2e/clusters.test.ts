@@ -46,7 +46,8 @@ it("finds the clusters that the sets of the README were drawn from, and draws th
     /^<svg [^>]*xmlns="http:\/\/www\.w3\.org\/2000\/svg".*set 2: 4 clusters/s,
   );
   // The README's own picture shows the same.
-  expect(dots(join(root, committed ?? ""))).toEqual(drawn);
+  const near = drawn.map(({ x, y, colour }) => ({ x: expect.closeTo(x, 1), y: expect.closeTo(y, 1), colour }));
+  expect(dots(join(root, committed ?? ""))).toEqual(near);
 });
 
 it("says what is wrong with a table of numbers", async () => {
