@@ -62,7 +62,7 @@ const moreAxial: typeof axial = [
       groups: 2,
       s: 0.125,
       resolution: 96,
-      replace_stride_with_dilation: [false, true, true],
+      replace_stride_with_dilation: [false, false, true],
     },
   ],
 ];
