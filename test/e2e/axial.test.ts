@@ -54,17 +54,6 @@ const moreAxial: typeof axial = [
   ],
   ["AxialBlock", { ...block, inplanes: 24, planes: 12, kernel_size: 9, base_width: 128 }],
   ["AxialBlock", { ...block, inplanes: 32, planes: 16, groups: 8, kernel_size: 15 }],
-  [
-    "AxialAttentionNet",
-    {
-      layers: [1, 1, 1, 2],
-      num_classes: 7,
-      groups: 2,
-      s: 0.125,
-      resolution: 96,
-      replace_stride_with_dilation: [false, false, true],
-    },
-  ],
 ];
 
 describe.each(every ? [...axial, ...moreAxial] : axial)("%s %j", (entry, config) => {
