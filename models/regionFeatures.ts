@@ -50,9 +50,8 @@ function align(map: Features, { boxes, image }: Regions, config: RoiConfig): Cel
   if (image === undefined)
     return deformable([map], { ...options, points: concat([ys, xs]), weights, over: ["i", "j"] });
   // Each box reads its own image: all others weigh nothing.
-  const images = (map as Grid<"s" | "h" | "w">).extent("s");
-  const own = pointwise(image.expand({ s: images }), (number, at) => (at.s === number ? 1 : 0));
-  const points = concat([ys, xs]).expand({ s: images });
+  const own = isOwn(image, map as Images);
+  const points = concat([ys, xs]).expand({ s: own.extent("s") });
   const ofImages = combine(own.expand(samples), [weights], (is, weight) => is * weight);
   return deformable([map], { ...options, points, weights: ofImages, over: ["s", "i", "j"] });
 }
@@ -78,16 +77,19 @@ function pool(map: Features, { boxes, image }: Regions, { roi_out, spatial_scale
   const right = isIn(x1, x2, w).rename("pixel", "w").rename("cell", "x");
   const everywhere = full({ y: roi_out, x: roi_out, r: boxes.extent("r"), h, w }, 1);
   const inside = everywhere.mul(down).mul(right);
-  const largest = (is: Grid<"y" | "x" | "r" | "h" | "w">, of: Grid<"h" | "w">) =>
-    combine(is, [of], (there, value) => (there === 1 ? value : -Infinity)).max("h", "w");
-  if (image === undefined) return nothing(largest(inside, map as Grid<"h" | "w">));
-  const images = (map as Grid<"s" | "h" | "w">).extent("s");
-  const own = pointwise(image.expand({ s: images }), (number, at) => (at.s === number ? 1 : 0));
-  const ofImages = combine(inside.expand({ s: images }), [own], (there, is) => there * is);
-  const all = combine(ofImages, [map], (there, value) => (there === 1 ? value : -Infinity));
-  return nothing(all.max("s", "h", "w"));
+  if (image === undefined) return nothing(largest(inside, map).max("h", "w"));
+  const own = isOwn(image, map as Images);
+  const ofImages = combine(inside.expand({ s: own.extent("s") }), [own], (there, is) => there * is);
+  return nothing(largest(ofImages, map).max("s", "h", "w"));
 }
-const nothing = (largest: Cells): Cells => pointwise(largest, (x) => (x === -Infinity ? 0 : x));
+const largest = <A extends string>(inside: Grid<A>, map: Features): Grid<A> =>
+  combine(inside, [map], (is, value) => (is === 1 ? value : -Infinity));
+const nothing = (most: Cells): Cells => pointwise(most, (x) => (x === -Infinity ? 0 : x));
+
+type Images = Grid<"s" | "h" | "w">;
+/** 1 at the image that a box is of. */
+const isOwn = (image: Grid<"r">, map: Images): Grid<"s" | "r"> =>
+  pointwise(image.expand({ s: map.extent("s") }), (number, at) => (at.s === number ? 1 : 0));
 
 export const QueryConfig = RoiConfig.extend({
   /** Channels of a query. */
