@@ -1,4 +1,6 @@
 import type { Graph, Node, Op, ValueId } from "../ir/graph.ts";
+import type { Scalar } from "../ir/scalar.ts";
+import { walkScalar } from "../ir/scalarWalk.ts";
 
 /** What is kept in float32 whatever the precision, as an error of a pixel's 1/256 is one of the result's size. */
 export type Places = {
@@ -21,13 +23,13 @@ export const placesOf = (graph: Graph): Places => {
   /** Those with a product between them and the points. */
   const behind = new Set<ValueId>();
   const tokens = new Set<ValueId>();
-  for (const node of graph.nodes.toReversed()) {
+  for (const node of backwards(graph)) {
     if (node.op === "sample") for (const id of node.inputs.slice(0, 2)) points.add(id);
     if (tokens.has(node.id) && passes.includes(node.op)) for (const id of node.inputs) tokens.add(id);
     if (!points.has(node.id)) continue;
     const isProduct = node.op === "linear";
-    if (!isProduct && !passes.includes(node.op)) continue;
-    for (const id of isProduct ? [node.inputs[0]] : node.inputs) {
+    const made = isProduct ? [node.inputs[0]] : madeOf(node, graph);
+    for (const id of made) {
       const isBehind = isProduct || behind.has(node.id);
       const alone = (readers.get(id) ?? []).every((reader) => points.has(reader.id));
       if (!isBehind || alone) points.add(id);
@@ -55,15 +57,43 @@ export const isNarrowOfSets = ({ nodes }: Graph): boolean => {
 /** Four products of tensor cores in tf32, and a line of memory in float32. */
 const narrowChannels = 32;
 
+/** What a value is made of without a product: what a loop's state is, too, at its first step and at those that follow. */
+const madeOf = (node: Node, { nodes }: Graph): readonly ValueId[] => {
+  if (node.op === "take") return [node.inputs[0]];
+  if (node.op === "after") return [node.inputs[1]];
+  if (node.op === "state") {
+    const loop = nodes.find((each) => each.op === "loop");
+    const next = loop?.op === "loop" ? loop.inputs[1 + loop.attrs.states.indexOf(node.attrs.name)] : undefined;
+    return next === undefined ? node.inputs : [...node.inputs, next];
+  }
+  return passes.includes(node.op) ? node.inputs : [];
+};
+
+/** All values, the last first; twice where steps hand on to earlier values what later ones make of them. */
+const backwards = ({ nodes }: Graph): readonly Node[] => {
+  const once = nodes.toReversed();
+  return nodes.some(({ op }) => op === "loop") ? [...once, ...once] : once;
+};
+
+/** Whether a function takes whole numbers of what it reads, as rounding does. */
+const takesWhole = (body: Scalar): boolean => {
+  let found = false;
+  walkScalar(body, (part) => {
+    found ||= part.kind === "unary" && ["floor", "ceil", "round"].includes(part.op);
+  });
+  return found;
+};
+
 /** From what is rounded or chosen back to what kernels compute. */
 const decisionsOf = (graph: Graph): ReadonlySet<ValueId> => {
   const found = new Set<ValueId>();
-  for (const node of graph.nodes.toReversed()) {
+  for (const node of backwards(graph)) {
     const isArgmax = node.op === "reduce" && node.attrs.kind === "argmax";
     const isMost = (node.op === "reduce" || node.op === "pool") && node.attrs.kind === "max";
     if (node.op === "round" || node.op === "topK" || isArgmax) for (const id of node.inputs) found.add(id);
     if (node.op === "take") found.add(node.inputs[1]);
-    if (found.has(node.id) && (isMost || passes.includes(node.op))) for (const id of node.inputs) found.add(id);
+    if (node.op === "pointwise" && takesWhole(node.attrs.body)) for (const id of node.inputs) found.add(id);
+    if (found.has(node.id)) for (const id of isMost ? node.inputs : madeOf(node, graph)) found.add(id);
   }
   return found;
 };
