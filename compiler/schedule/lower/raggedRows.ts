@@ -38,6 +38,8 @@ export const raggedRows = ({ nodes }: Graph, uses: Uses): ReadonlyMap<ValueId, R
     switch (by.op) {
       case "attend":
         return input === 0 ? (found.get(by.id) ?? null) : input <= 2 ? lengthsOfKeys(nodes, by) : null;
+      case "channels":
+        return found.get(by.id) ?? null;
       case "linear":
         return input === 0 ? (found.get(by.id) ?? null) : null;
       case "normalize":

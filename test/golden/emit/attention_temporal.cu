@@ -4,7 +4,7 @@
 //
 // 196 groups of 8 queries and 8 keys, 8 groups a thread block, 2 groups side by side in a tile of 16: all keys are in
 // shared memory, and q, k and v are read once.
-// Which steps of 16 keys a tile of queries meets, and which of them it sees whole, is computed.
+// Which steps of 16 keys a tile of queries meets is computed; every key of them is tested.
 // 4 warps with 24 KiB of shared memory; registers leave room for 4 thread blocks on a multiprocessor.
 #include "attention/resident.cuh"
 #include "attention/tensor.cuh"
