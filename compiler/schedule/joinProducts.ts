@@ -1,7 +1,6 @@
-import type { Linear } from "../../ir/program.ts";
+import { joinedLaunch, meet, shareOperands } from "./joinedLaunch.ts";
 import type { Access, GemmKernel, Operand, ProductsKernel } from "./kernels.ts";
 import type { Launch } from "./lower/context.ts";
-import type { Source } from "./lower/memory.ts";
 
 /**
  * Launches products together that need not wait for each other: those that one sampling reads (values, offsets and weights, of
@@ -74,54 +73,15 @@ const groupBefore = (launches: readonly Launch[], at: number, sampling: Launch):
   return read.filter((member) => launches.slice(member + 1, last + 1).every((other) => !meet(launches[member], other)));
 };
 
-/** Whether one reads or writes what the other writes. */
-export const meet = (a: Launch | undefined, b: Launch): boolean =>
-  a !== undefined &&
-  (a.writes.some((buffer) => b.reads.includes(buffer) || b.writes.includes(buffer)) ||
-    b.writes.some((buffer) => a.reads.includes(buffer)));
-
 const together = (members: readonly Launch[]): Launch => {
-  const operands: Operand[] = [];
-  const sources: Source[] = [];
-  const keys: string[] = [];
-  const numberOf = (operand: Operand, source: Source): number => {
-    const key = JSON.stringify(source);
-    if (!keys.includes(key)) {
-      keys.push(key);
-      operands.push(operand);
-      sources.push(source);
-    }
-    return keys.indexOf(key);
-  };
-  const products = members.flatMap(({ kernel, sources: own }) => {
-    if (kernel.kind !== "gemm") return [];
-    const numbers = kernel.operands.map((operand, i) => {
-      const source = own[i];
-      if (source === undefined) throw new Error("internal: an operand without a source");
-      return numberOf(operand, source);
-    });
-    return [renumbered(kernel, operands, numbers)];
-  });
-  const [first] = members;
+  const { operands, sources, numbersOf } = shareOperands();
+  const products = members.flatMap((member) =>
+    member.kernel.kind === "gemm" ? [renumbered(member.kernel, operands, numbersOf(member))] : [],
+  );
   const [product] = products;
-  if (first === undefined || product === undefined) throw new Error("internal: no products to join");
+  if (product === undefined) throw new Error("internal: no products to join");
   const kernel: ProductsKernel = { kind: "products", precision: product.precision, operands, products };
-  return {
-    kernel,
-    sources,
-    weights: members.flatMap(({ weights }) => weights),
-    reads: members.flatMap(({ reads }) => reads),
-    writes: members.flatMap(({ writes }) => writes),
-    inPlace: [],
-    stage: first.stage,
-    origin: { ...first.origin, formula: members.map(({ origin }) => origin.formula).join("\n") },
-    shapes: members.flatMap(({ shapes }) => shapes),
-    work: {
-      flops: sumOf(members.map(({ work }) => work.flops)),
-      readBytes: sumOf(members.map(({ work }) => work.readBytes)),
-      writeBytes: sumOf(members.map(({ work }) => work.writeBytes)),
-    },
-  };
+  return joinedLaunch(members, kernel, sources);
 };
 
 const renumbered = (kernel: GemmKernel, operands: readonly Operand[], numbers: readonly number[]): GemmKernel => {
@@ -135,8 +95,3 @@ const renumbered = (kernel: GemmKernel, operands: readonly Operand[], numbers: r
     lengths: kernel.lengths && { ...kernel.lengths, of: moved(kernel.lengths.of) },
   };
 };
-
-export const sumOf = (parts: readonly Linear[]): Linear => ({
-  fixed: parts.reduce((all, { fixed }) => all + fixed, 0),
-  perExample: parts.reduce((all, { perExample }) => all + perExample, 0),
-});

@@ -1,7 +1,6 @@
-import type { JointKernel, JointPart, Operand } from "./kernels.ts";
-import { meet, sumOf } from "./joinProducts.ts";
+import { joinedLaunch, meet, shareOperands } from "./joinedLaunch.ts";
+import type { JointKernel, JointPart } from "./kernels.ts";
 import type { Launch } from "./lower/context.ts";
-import type { Source } from "./lower/memory.ts";
 import { chooseForm } from "./sampleForm.ts";
 import type { Target } from "./target.ts";
 
@@ -51,41 +50,13 @@ const partOf = ({ kernel }: Launch, target: Target): JointPart["kernel"] | null 
 };
 
 const together = (members: readonly Launch[]): Launch => {
-  const operands: Operand[] = [];
-  const sources: Source[] = [];
-  const keys: string[] = [];
-  const parts = members.flatMap(({ kernel, sources: own }): JointPart[] => {
-    if (kernel.kind !== "sample" && kernel.kind !== "perceptron") return [];
-    const numbers = kernel.operands.map((operand, i) => {
-      const source = own[i];
-      if (source === undefined) throw new Error("internal: an operand without a source");
-      const key = JSON.stringify(source);
-      if (!keys.includes(key)) {
-        keys.push(key);
-        operands.push(operand);
-        sources.push(source);
-      }
-      return keys.indexOf(key);
-    });
-    return [{ kernel, operands: numbers }];
+  const { operands, sources, numbersOf } = shareOperands();
+  const parts = members.flatMap((member): JointPart[] => {
+    const { kernel } = member;
+    return kernel.kind === "sample" || kernel.kind === "perceptron" ? [{ kernel, operands: numbersOf(member) }] : [];
   });
-  const [first] = members;
+  const [first] = parts;
   if (first === undefined) throw new Error("internal: nothing to launch together");
   const kernel: JointKernel = { kind: "joint", precision: first.kernel.precision, operands, parts };
-  return {
-    kernel,
-    sources,
-    weights: [],
-    reads: members.flatMap(({ reads }) => reads),
-    writes: members.flatMap(({ writes }) => writes),
-    inPlace: [],
-    stage: first.stage,
-    origin: { ...first.origin, formula: members.map(({ origin }) => origin.formula).join("\n") },
-    shapes: members.flatMap(({ shapes }) => shapes),
-    work: {
-      flops: sumOf(members.map(({ work }) => work.flops)),
-      readBytes: sumOf(members.map(({ work }) => work.readBytes)),
-      writeBytes: sumOf(members.map(({ work }) => work.writeBytes)),
-    },
-  };
+  return joinedLaunch(members, kernel, sources);
 };
