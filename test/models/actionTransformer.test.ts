@@ -53,7 +53,8 @@ test("a trunk pads as TensorFlow does, and proposals are taken one after another
   };
   const graph = actionTransformer.trace({ entry: "ActionTransformer", config });
   for (const [name, error] of await deviceErrors(graph, { precision: "f32", keep: false, batch: 1 }))
-    expect({ name, error }).toSatisfy(() => error < 1e-4);
+    // As the published case of the whole network is held to.
+    expect({ name, error }).toSatisfy(() => error < 5.71e-5);
 });
 
 test("the published trunk ends in 832 channels", () => {
